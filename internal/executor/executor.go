@@ -1,0 +1,92 @@
+// Package executor is the port through which tasks act on the world: one
+// Executor carries out one kind of task. Adapters live in folders beneath, one
+// a kind; server lists them.
+//
+// An executor is called at least once for every activation that its kind has.
+// Attempts of one activation carry the same idempotency key.
+package executor
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/downbeat-dev/downbeat/internal/event"
+)
+
+// Executor carries out tasks of one kind. It must end soon after ctx is done,
+// leaving nothing behind; the caller waits for it.
+type Executor interface {
+	// Execute returns the task's raw output as a value of package value, or an
+	// *event.Problem (any other error becomes a runtime error). On cancellation
+	// it returns context.Cause(ctx) after it has cleaned up.
+	Execute(ctx context.Context, r *Request) (Result, error)
+}
+
+// Immediate is for executors that neither block nor allocate much: the engine
+// may call Execute on its own goroutine.
+type Immediate interface{ Immediate() }
+
+// Reattacher is for executors whose work can outlive this process. After a
+// crash the engine calls Recover with the handle that Bind journaled, before it
+// repeats the attempt or reports it as interrupted. Recover ends or awaits what survived.
+type Reattacher interface {
+	Recover(ctx context.Context, handle any) error
+}
+
+// Checker finds mistakes in arguments before a run starts.
+type Checker interface{ Check(arguments any) []string }
+
+// Request is one attempt.
+type Request struct {
+	Run            event.RunID
+	Workflow       string // "namespace/name:version"
+	Namespace      string
+	WorkflowName   string
+	Reference      string
+	Name           string // of the task
+	Activation     event.Activation
+	Attempt        int
+	IdempotencyKey string
+	Kind           string
+	Arguments      any
+	Secrets        Secrets
+	// Log takes output lines while the task runs; never nil.
+	Log Log
+	// Bind journals what the attempt is about to start outside; it returns when that is durable. Never nil.
+	Bind func(ctx context.Context, handle any) error
+	// Directory is the working directory for processes; made and removed by the worker.
+	Directory string
+	// BaseDirectory is where relative paths of the definition start.
+	BaseDirectory string
+	// Grace is how long a cancelled attempt has before it is killed.
+	Grace              time.Duration
+	WantsAuthorization bool
+}
+
+// Result is what an attempt gave.
+type Result struct {
+	Output        any
+	Authorization *event.Authorization
+}
+
+// Secrets resolves secrets by name at each attempt.
+type Secrets interface {
+	// Secret returns the value of a secret; an *event.Problem of type authorization/403 when it is absent.
+	Secret(ctx context.Context, name string) (any, error)
+}
+
+// Log takes what a task prints. Safe for use by several goroutines.
+type Log interface {
+	// Stream returns a writer for one stream: "stdout", "stderr" or "log".
+	Stream(name string) io.Writer
+}
+
+// Kind describes what an executor carries out, for validation and docs.
+type Kind struct {
+	Name     string // "http", "shell", "script", "noop"
+	Version  string // semantic version
+	Summary  string // one sentence
+	Schema   any    // JSON Schema of the arguments
+	Callable bool   // may be named by `call` (function of the default catalogue)
+}
