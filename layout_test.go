@@ -28,6 +28,7 @@ var layers = map[string]string{
 	"internal/check":    "internal/workflow internal/expr internal/schema internal/value",
 	"internal/program":  "internal/workflow internal/event internal/expr internal/schema internal/value",
 	"internal/machine":  "internal/workflow internal/event internal/expr internal/schema internal/value internal/program",
+	"internal/graph":    "internal/workflow internal/event internal/value",
 	"internal/view":     "internal/workflow internal/event internal/machine internal/value",
 
 	// The ports: what we need from outside, said in our words.
@@ -69,6 +70,7 @@ var banned = map[string]string{
 	"internal/schema":   impure + " context",
 	"internal/program":  impure + " context",
 	"internal/machine":  impure + " context",
+	"internal/graph":    impure + " context",
 	"internal/view":     impure + " context",
 	"internal/expr":     impure, // a context is gojq's only brake; ours counts steps
 }
