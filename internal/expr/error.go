@@ -1,0 +1,104 @@
+package expr
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/itchyny/gojq"
+)
+
+// ErrorKind says why an evaluation gave no value.
+type ErrorKind uint8
+
+// The kinds of [Error].
+const (
+	Failed         ErrorKind = iota + 1 // the expression itself failed on its input
+	BudgetExceeded                      // it took more steps than it may
+	TooLarge                            // it made a value larger or deeper than allowed
+	Interrupted                         // the host stopped it
+	SecretMissing                       // it reads a secret that is not there
+)
+
+// String names the kind.
+func (k ErrorKind) String() string {
+	switch k {
+	case Failed:
+		return "failed"
+	case BudgetExceeded:
+		return "budget exceeded"
+	case TooLarge:
+		return "too large"
+	case Interrupted:
+		return "interrupted"
+	case SecretMissing:
+		return "secret missing"
+	}
+	return "unknown"
+}
+
+// Error is why an expression gave no value. All kinds but [Interrupted] are
+// the same each time that the same expression meets the same input.
+type Error struct {
+	Kind    ErrorKind
+	Message string // for people; never longer than a few lines
+	Source  string // the expression, shortened
+	Secret  string // for SecretMissing: its name
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	if e.Source == "" {
+		return e.Message
+	}
+	return fmt.Sprintf("expression %s: %s", e.Source, e.Message)
+}
+
+// SyntaxError is why text is no expression.
+type SyntaxError struct {
+	Offset  int // in bytes, from 0, into the text given to Compile
+	Message string
+}
+
+// Error implements error.
+func (e *SyntaxError) Error() string { return e.Message }
+
+// stop is an error of ours that ends an evaluation. It must not be caught by
+// jq's own try, or "try f catch 0" would outlive any limit: see meter.stopped.
+type stop struct {
+	kind ErrorKind
+	msg  string
+}
+
+func (s *stop) Error() string { return s.msg }
+
+// userError turns what gojq reports into the text of a Failed error.
+func userError(err error) string {
+	var halt *gojq.HaltError
+	if errors.As(err, &halt) {
+		return "halt is not allowed in an expression"
+	}
+	var v gojq.ValueError
+	if errors.As(err, &v) {
+		// The message is made here: gojq's own writes the whole value.
+		switch w := v.Value().(type) {
+		case nil:
+			return "error (null)"
+		case string:
+			return shorten(w, 400)
+		default:
+			return "error: " + gojq.Preview(w)
+		}
+	}
+	return shorten(err.Error(), 600)
+}
+
+// shorten cuts s to about n bytes at a rune's edge.
+func shorten(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && s[n]&0xC0 == 0x80 {
+		n--
+	}
+	return s[:n] + "…"
+}
