@@ -8,27 +8,27 @@ type Site uint8
 
 // The sites. Where the specification's table says nothing, the comment does.
 const (
-	NoSite             Site = iota
-	WorkflowInputSite       // input.from of the document
-	WorkflowOutputSite      // output.as of the document
-	IfSite                  // if of a task
-	InputFromSite           // input.from of a task
-	BodySite                // the definition of a task: with, set, emit, raise, run, wait …
-	OutputSite              // output.as of a task, and of a foreach
-	ExportSite              // export.as of a task, and of a foreach
-	SwitchSite              // when of a switch case: a part of the body
-	ForInSite               // for.in, and in of a map: a part of the body, without the loop variables
-	WhileSite               // while of a for task: the body, with the loop variables
-	CatchSite               // when and exceptWhen of a catch: the body, with the caught error
-	RetrySite               // expressions of a retry policy: the body, with the caught error
-	ListenFilterSite        // attributes and correlations of an event filter: the body
-	UntilSite               // until of a listen task: the body, with the variables of its foreach
-	TimeoutSite             // timeout.after of a task, known when the task is entered: as its input.from
-	WorkflowTimeoutSite     // timeout.after of the document: as its input.from
-	ExtensionWhenSite       // when of an extension: the body of the extended task
-	ScheduleSite            // schedule.on, before there is a run
-	SettingSite             // metadata.downbeat of the document: the run's input is at hand, nothing else
-	TaskSettingSite         // metadata.downbeat of a task: the body
+	NoSite              Site = iota
+	WorkflowInputSite        // input.from of the document
+	WorkflowOutputSite       // output.as of the document
+	IfSite                   // if of a task
+	InputFromSite            // input.from of a task
+	BodySite                 // the definition of a task: with, set, emit, raise, run, wait …
+	OutputSite               // output.as of a task, and of a foreach
+	ExportSite               // export.as of a task, and of a foreach
+	SwitchSite               // when of a switch case: a part of the body
+	ForInSite                // for.in, and in of a map: a part of the body, without the loop variables
+	WhileSite                // while of a for task: the body, with the loop variables
+	CatchSite                // when and exceptWhen of a catch: the body, with the caught error
+	RetrySite                // expressions of a retry policy: the body, with the caught error
+	ListenFilterSite         // attributes and correlations of an event filter: the body
+	UntilSite                // until of a listen task: the body, with the variables of its foreach
+	TimeoutSite              // timeout.after of a task, known when the task is entered: as its input.from
+	WorkflowTimeoutSite      // timeout.after of the document: as its input.from
+	ExtensionWhenSite        // when of an extension: the body of the extended task
+	ScheduleSite             // schedule.on, before there is a run
+	SettingSite              // metadata.downbeat of the document: the run's input is at hand, nothing else
+	TaskSettingSite          // metadata.downbeat of a task: the body
 )
 
 var siteNames = [...]string{

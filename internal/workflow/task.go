@@ -85,10 +85,13 @@ type Call struct {
 	Map *Map
 	// Auth is the authentication found in With (endpoint.authentication and its kin), decoded.
 	Auth *Auth
+	// Foreach is with.subscription.foreach of `call: asyncapi`, decoded (DSL 76).
+	Foreach *Foreach
 }
 
 // Map is the fan-out of the default catalogue (D36).
 type Map struct {
+	Pos      Pos
 	In       Value // expression or list
 	Each, At string
 	Limit    *Value // integer or expression; nil = 10

@@ -1,0 +1,154 @@
+package workflow
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+var (
+	environment = may("environment", orExpr(mapOf(scalarText)))
+	runShapes   = map[RunKind]shape{
+		RunContainer: object(false, need("image", someText), may("name", text), may("command", text), may("ports", orExpr(mapOf(anything))),
+			may("volumes", orExpr(mapOf(anything))), environment, may("stdin", text), may("arguments", orExpr(listOf(scalarText))),
+			may("lifetime", lifetime), may("pullPolicy", oneOfWords("ifNotPresent", "always", "never"))),
+		RunScript: all(object(false, need("language", text), may("code", text), may("source", resourceShape), may("stdin", text),
+			may("arguments", arguments), environment), one("code", "source")),
+		RunShell:    object(false, need("command", someText), may("stdin", text), may("arguments", arguments), environment),
+		RunWorkflow: object(false, need("namespace", label), need("name", label), may("version", childVersion), may("input", childInput)),
+	}
+	runDSL = map[RunKind]string{RunContainer: "DSL 133", RunScript: "DSL 137", RunShell: "DSL 139", RunWorkflow: "DSL 141"}
+)
+
+// arguments is a list, or the map of the time before 1.0.3 (DSL 140, D28).
+func arguments(d *decoder, n *node, a at) {
+	if n.kind == MapValue {
+		d.report(Finding{Pos: n.pos, Severity: SeverityWarning, Rule: "run/arguments-map", DSL: "DSL 140, D28", Message: a.what + " is a map", Allowed: "a list is right since 1.0.3; of a map, each `k: v` gives --k=v, and a null value gives --k"})
+		mapOf(func(d *decoder, n *node, a at) {
+			if n.kind != ScalarValue {
+				d.wrong(n, a, "text")
+			}
+		})(d, n, a)
+		return
+	}
+	orExpr(listOf(scalarText))(d, n, a)
+}
+
+// lifetime says when a container is removed (DSL 134).
+func lifetime(d *decoder, n *node, a at) {
+	a.dsl = "DSL 134"
+	object(false, need("cleanup", oneOfWords("always", "never", "eventually")), may("after", durationShape))(d, n, a)
+	if c := n.field("cleanup"); c != nil {
+		if after := n.field("after") != nil; after != (c.scalar == "eventually") {
+			d.invalid(n, a, "lifetime", fmt.Sprintf("%s has cleanup %s and after: %t", a.what, c.describe(), after), "after stands exactly with cleanup: eventually")
+		}
+	}
+}
+
+// childVersion is a semantic version or latest (DSL 141, D25).
+func childVersion(d *decoder, n *node, a at) {
+	if n.scalar != "latest" {
+		semver(d, n, a)
+	}
+}
+
+func childInput(d *decoder, n *node, a at) {
+	if n.kind == MapValue {
+		return
+	}
+	if t, ok := n.scalar.(string); ok && isWrapped(t) {
+		d.report(Finding{Pos: n.pos, Severity: SeverityHint, Rule: "portable/workflow-input", DSL: "DSL 141", Message: a.what + " is an expression", Allowed: "other runtimes want a map"})
+		return
+	}
+	d.wrong(n, a, "a map, or an expression in ${ }")
+}
+
+func (d *decoder) run(t *Task, n *node) {
+	a := at{"run", "run", "DSL 130"}
+	r := &Run{Pos: n.pos, Await: true, Return: "stdout"}
+	t.Run = r
+	if !d.properties(n, a, false, append([]string{"await", "return"}, runNames[1:]...)) {
+		return
+	}
+	r.Await = d.flag(n.field("await"), at{"run", "run.await", "DSL 131"}, true)
+	if x := n.field("return"); x != nil {
+		r.Return = d.str(x, at{"run", "run.return", "DSL 132"}, oneOfWords("stdout", "stderr", "code", "all", "none"))
+	}
+	kind := d.exactlyOne(n, a, runNames[1:]...)
+	for k, name := range runNames {
+		if name == kind {
+			r.Kind = RunKind(k)
+		}
+	}
+	if r.Kind == NoRun {
+		return
+	}
+	with := n.field(kind)
+	a = at{"run", "run." + kind, runDSL[r.Kind]}
+	runShapes[r.Kind](d, with, a)
+	r.With = with.value()
+	switch r.Kind {
+	case RunScript:
+		if s := with.field("source"); s != nil {
+			quiet := decoder{use: d.use}
+			r.Source = quiet.resource(s, a)
+		}
+		d.language(with.field("language"))
+	case RunWorkflow:
+		get := func(key, otherwise string) string {
+			if s, ok := r.With.Field(key).text(); ok {
+				return s
+			}
+			return otherwise
+		}
+		r.Workflow = &ChildRef{Pos: with.pos, Namespace: get("namespace", ""), Name: get("name", ""), Version: get("version", "latest"), Input: valueOf(with.field("input"))}
+	case NoRun, RunContainer, RunShell:
+	}
+}
+
+func (v *Value) text() (string, bool) {
+	if v == nil {
+		return "", false
+	}
+	s, ok := v.Scalar.(string)
+	return s, ok
+}
+
+// language names the script languages of the specification, in the words of
+// both of its generations (DSL 137).
+func (d *decoder) language(n *node) {
+	if n == nil {
+		return
+	}
+	t, ok := n.scalar.(string)
+	known := []string{"js", "javascript", "python"}
+	if !ok || contains(known, strings.ToLower(t)) {
+		return
+	}
+	d.report(Finding{Pos: n.pos, Severity: SeverityUnsupported, Rule: "run/script-language", DSL: "DSL 137", Message: fmt.Sprintf("scripts in %s cannot be run", quote(t)), Allowed: "js (or javascript) and python are known", Suggestion: Nearest(t, known)})
+}
+
+// literalDuration is a duration of Downbeat's own settings, where no run and no
+// calendar is at hand: a year has 365 days and a month 30.
+func (d *decoder) literalDuration(n *node, a at) time.Duration {
+	if n == nil {
+		return 0
+	}
+	if s, ok := n.scalar.(string); ok && isDynamic(s) {
+		d.wrong(n, a, "a duration such as PT15M; an expression has nothing to read here")
+		return 0
+	}
+	dur := d.duration(n, a)
+	if dur == nil {
+		return 0
+	}
+	std, ok := dur.Literal()
+	if !ok {
+		return 0
+	}
+	if std <= 0 {
+		d.invalid(n, a, "duration", a.what+" is not positive", "it must be longer than nothing")
+		return 0
+	}
+	return std
+}
