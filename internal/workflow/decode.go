@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/downbeat-dev/downbeat/internal/source"
 )
 
 // Decode reads one YAML or JSON document (DSL 1). It returns every finding, in
@@ -13,22 +15,26 @@ import (
 // way of a usable one.
 func Decode(src []byte) (*Definition, []Finding) {
 	d := &decoder{tasks: map[string]string{}}
-	root := d.read(src)
+	root, findings := source.Read(src, MaxSource)
+	d.findings = findings
 	if root != nil {
 		d.definition(root)
 		d.resolveJumps()
 	}
-	SortFindings(d.findings)
+	source.Sort(d.findings)
 	if d.left > 0 {
 		d.findings = append(d.findings, Finding{Pos: d.findings[len(d.findings)-1].Pos, Severity: SeverityWarning, Rule: "source/more-findings", Message: fmt.Sprintf("%d more findings are left out", d.left)})
 	}
-	if root == nil || HasErrors(d.findings) || d.leftError {
+	if root == nil || source.HasErrors(d.findings) || d.leftError {
 		return nil, d.findings
 	}
 	sum := sha256.Sum256(src)
 	d.def.Source, d.def.Digest = src, "sha256:"+hex.EncodeToString(sum[:])
 	return &d.def, d.findings
 }
+
+// maxFindings is how many are reported; one more says how many are left out.
+const maxFindings = 200
 
 // decoder carries the findings and the names that a definition declares.
 type decoder struct {
@@ -62,37 +68,37 @@ func (d *decoder) report(f Finding) {
 
 var topLevel = []string{"document", "input", "use", "do", "timeout", "output", "schedule", "evaluate"}
 
-func (d *decoder) definition(root *node) {
+func (d *decoder) definition(root *source.Node) {
 	a := at{"workflow", "the workflow", "DSL 1"}
-	if root.kind != MapValue {
+	if root.Kind != MapValue {
 		d.wrong(root, a, "a map with document and do")
 		return
 	}
 	d.properties(root, at{"workflow", "the workflow", "DSL 6"}, true, topLevel)
 	d.def.Literal = mapAny(root)
-	d.declare(root.field("use"))
-	if n := root.field("document"); n != nil {
+	d.declare(root.Field("use"))
+	if n := root.Field("document"); n != nil {
 		d.document(n)
 	} else {
 		d.missing(root, a, "document")
 	}
-	if n := root.field("input"); n != nil {
+	if n := root.Field("input"); n != nil {
 		d.def.Input = d.dataIn(n, at{"input", "input", "DSL 33"})
 	}
-	if n := root.field("use"); n != nil {
+	if n := root.Field("use"); n != nil {
 		d.useSection(n)
 	}
-	if n := root.field("do"); n != nil {
+	if n := root.Field("do"); n != nil {
 		d.def.Do = d.taskList(n, at{"workflow", "do", "DSL 10"}, "/do", false)
 	} else {
 		d.missing(root, a, "do")
 	}
-	d.def.Timeout = d.timeoutRef(root.field("timeout"), at{"timeout", "timeout", "DSL 7"})
-	d.def.Output = d.dataOut(root.field("output"), at{"output", "output", "DSL 33"})
-	if n := root.field("schedule"); n != nil {
+	d.def.Timeout = d.timeoutRef(root.Field("timeout"), at{"timeout", "timeout", "DSL 7"})
+	d.def.Output = d.dataOut(root.Field("output"), at{"output", "output", "DSL 33"})
+	if n := root.Field("schedule"); n != nil {
 		d.def.Schedule = d.schedule(n)
 	}
-	d.evaluate(root.field("evaluate"))
+	d.evaluate(root.Field("evaluate"))
 }
 
 // The patterns of the specification's schema.
@@ -103,32 +109,32 @@ var (
 )
 
 // label is a name as DNS has them (DSL 3).
-func label(d *decoder, n *node, a at) {
+func label(d *decoder, n *source.Node, a at) {
 	text(d, n, a)
-	if t, ok := n.scalar.(string); ok && !labelPattern.MatchString(t) {
-		d.invalid(n, a, "name", fmt.Sprintf("%s is %s", a.what, quote(t)), "it must have 1 to 63 letters, digits and hyphens, with a letter or digit at both ends")
+	if t, ok := n.Scalar.(string); ok && !labelPattern.MatchString(t) {
+		d.invalid(n, a, "name", fmt.Sprintf("%s is %s", a.what, source.Quote(t)), "it must have 1 to 63 letters, digits and hyphens, with a letter or digit at both ends")
 	}
 }
 
 // semver is a semantic version (DSL 4). Without quotes, 1.0 is a number.
-func semver(d *decoder, n *node, a at) {
+func semver(d *decoder, n *source.Node, a at) {
 	const want = `a semantic version such as "1.0.0"`
-	t, ok := n.scalar.(string)
+	t, ok := n.Scalar.(string)
 	if !ok {
 		d.wrong(n, a, want)
 	} else if !semverPattern.MatchString(t) {
-		d.invalid(n, a, "version", fmt.Sprintf("%s is %s", a.what, quote(t)), "it must be "+want)
+		d.invalid(n, a, "version", fmt.Sprintf("%s is %s", a.what, source.Quote(t)), "it must be "+want)
 	}
 }
 
-func (d *decoder) document(n *node) {
+func (d *decoder) document(n *source.Node) {
 	a := at{"document", "document", "DSL 6"}
-	d.def.Document.Pos = n.pos
+	d.def.Document.Pos = n.Pos
 	object(false, need("dsl", semver), need("namespace", label), need("name", label), need("version", semver), may("title", text),
 		may("summary", text), may("tags", mapOf(anything)), may("metadata", mapOf(anything)))(d, n, a)
 	get := func(key string) string {
-		if f := n.field(key); f != nil {
-			t, _ := f.scalar.(string)
+		if f := n.Field(key); f != nil {
+			t, _ := f.Scalar.(string)
 			return t
 		}
 		return ""
@@ -136,39 +142,39 @@ func (d *decoder) document(n *node) {
 	doc := &d.def.Document
 	doc.DSL, doc.Namespace, doc.Name, doc.Version = get("dsl"), get("namespace"), get("name"), get("version")
 	doc.Title, doc.Summary = get("title"), get("summary")
-	doc.Tags, doc.Metadata = mapAny(n.field("tags")), mapAny(n.field("metadata"))
+	doc.Tags, doc.Metadata = mapAny(n.Field("tags")), mapAny(n.Field("metadata"))
 	if semverPattern.MatchString(doc.DSL) {
 		major, rest, _ := strings.Cut(doc.DSL, ".")
 		minor, _, _ := strings.Cut(rest, ".")
 		v := at{"document", "document.dsl", "DSL 2"}
 		switch {
 		case major != "1":
-			d.invalid(n.field("dsl"), v, "dsl-version", fmt.Sprintf("the document is written in version %s of the DSL", doc.DSL), "version 1 is understood, such as 1.0.3")
+			d.invalid(n.Field("dsl"), v, "dsl-version", fmt.Sprintf("the document is written in version %s of the DSL", doc.DSL), "version 1 is understood, such as 1.0.3")
 		case minor != "0":
-			d.report(Finding{Pos: n.field("dsl").pos, Severity: SeverityWarning, Rule: "document/dsl-version", DSL: "DSL 2",
+			d.report(Finding{Pos: n.Field("dsl").Pos, Severity: SeverityWarning, Rule: "document/dsl-version", DSL: "DSL 2",
 				Message: fmt.Sprintf("the version %s of the DSL is newer than what is known here", doc.DSL), Allowed: "1.0.x is known"})
 		}
 	}
-	if m := n.field("metadata"); m != nil && m.kind == MapValue {
-		if s := m.field("downbeat"); s != nil {
+	if m := n.Field("metadata"); m != nil && m.Kind == MapValue {
+		if s := m.Field("downbeat"); s != nil {
 			d.def.Downbeat = d.documentSettings(s)
 		}
 	}
 }
 
-func (d *decoder) evaluate(n *node) {
+func (d *decoder) evaluate(n *source.Node) {
 	d.def.Evaluate.Language = "jq"
 	if n == nil {
 		return
 	}
 	object(false, may("language", someText), may("mode", oneOfWords("strict", "loose")))(d, n, at{"evaluate", "evaluate", "DSL 9"})
-	if l := n.field("language"); l != nil {
-		if t, ok := l.scalar.(string); ok && t != "" {
+	if l := n.Field("language"); l != nil {
+		if t, ok := l.Scalar.(string); ok && t != "" {
 			d.def.Evaluate.Language = t
 		}
 	}
-	if m := n.field("mode"); m != nil {
-		d.def.Evaluate.Loose = m.scalar == "loose"
+	if m := n.Field("mode"); m != nil {
+		d.def.Evaluate.Loose = m.Scalar == "loose"
 	}
 }
 
@@ -208,13 +214,13 @@ func (d *decoder) jump(to Directive, l jumpList) {
 	switch ref, elsewhere := d.tasks[to.Name]; {
 	case l.branches && l.tasks.Index(to.Name) >= 0:
 		f.Rule, f.DSL = "flow/across-branches", "DSL 107"
-		f.Message = fmt.Sprintf("`then` names the branch %s; branches run side by side", quote(to.Name))
+		f.Message = fmt.Sprintf("`then` names the branch %s; branches run side by side", source.Quote(to.Name))
 		f.Allowed = "a branch can only continue, exit or end"
 	case elsewhere:
-		f.Message = fmt.Sprintf("`then` names the task %s, which is in another list (%s)", quote(to.Name), ref)
+		f.Message = fmt.Sprintf("`then` names the task %s, which is in another list (%s)", source.Quote(to.Name), ref)
 	default:
-		f.Message = fmt.Sprintf("`then` names the task %s, which does not exist", quote(to.Name))
-		f.Suggestion = Nearest(to.Name, names)
+		f.Message = fmt.Sprintf("`then` names the task %s, which does not exist", source.Quote(to.Name))
+		f.Suggestion = source.Nearest(to.Name, names)
 	}
 	d.report(f)
 }

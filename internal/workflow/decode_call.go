@@ -3,6 +3,8 @@ package workflow
 import (
 	"fmt"
 	"strings"
+
+	"github.com/downbeat-dev/downbeat/internal/source"
 )
 
 // The arguments of the protocols (DSL 58-83). What the runtime computes may be
@@ -46,23 +48,23 @@ var (
 )
 
 // host is a host name (DSL 69).
-func host(d *decoder, n *node, a at) {
-	t, ok := n.scalar.(string)
+func host(d *decoder, n *source.Node, a at) {
+	t, ok := n.Scalar.(string)
 	if ok && isDynamic(t) {
 		return
 	}
 	bare := strings.ReplaceAll(t, ".", "-")
 	if !ok || !labelPattern.MatchString(bare) {
-		d.report(Finding{Pos: n.pos, Rule: a.section + "/value", DSL: "DSL 69", Message: fmt.Sprintf("%s is %s", a.what, n.describe()), Allowed: "it must be a host name of at most 63 letters, digits, hyphens and dots"})
+		d.report(Finding{Pos: n.Pos, Rule: a.section + "/value", DSL: "DSL 69", Message: fmt.Sprintf("%s is %s", a.what, n.Describe()), Allowed: "it must be a host name of at most 63 letters, digits, hyphens and dots"})
 	}
 }
 
-func (d *decoder) call(t *Task, name, with, n *node) {
-	c := &Call{Pos: name.pos}
+func (d *decoder) call(t *Task, name, with, n *source.Node) {
+	c := &Call{Pos: name.Pos}
 	t.Call = c
 	c.Name = d.str(name, at{"call", "call", "DSL 58-85"}, someText)
 	if with != nil {
-		c.With = with.value()
+		c.With = toValue(with)
 	}
 	if s, protocol := callShapes[c.Name]; protocol {
 		a := at{"call", "with", callDSL[c.Name]}
@@ -71,11 +73,11 @@ func (d *decoder) call(t *Task, name, with, n *node) {
 			return
 		}
 		s(d, with, a)
-		if c.Name == "a2a" && with.kind == MapValue && with.field("agentCard") == nil && with.field("server") == nil {
+		if c.Name == "a2a" && with.Kind == MapValue && with.Field("agentCard") == nil && with.Field("server") == nil {
 			d.invalid(with, a, "missing-property", "with has neither agentCard nor server", "one of them says where the agent is")
 		}
 		c.Auth = d.authAt(with, authPath[c.Name])
-		if f := with.field("subscription").field("foreach"); c.Name == "asyncapi" && f != nil {
+		if f := with.Field("subscription").Field("foreach"); c.Name == "asyncapi" && f != nil {
 			c.Foreach = d.foreach(f, at{"foreach", "with.subscription.foreach", "DSL 76"}, t.Reference+"/with/subscription/foreach/do")
 		}
 		return
@@ -91,8 +93,8 @@ func (d *decoder) call(t *Task, name, with, n *node) {
 		c.Map = d.mapCall(with, t.Reference)
 		return
 	}
-	if s, ok := with.scalar.(string); ok && isWrapped(s) {
-		d.report(Finding{Pos: with.pos, Severity: SeverityHint, Rule: "portable/function-arguments", DSL: "DSL 84", Message: "with is an expression", Allowed: "other runtimes want a map"})
+	if s, ok := with.Scalar.(string); ok && isWrapped(s) {
+		d.report(Finding{Pos: with.Pos, Severity: SeverityHint, Rule: "portable/function-arguments", DSL: "DSL 84", Message: "with is an expression", Allowed: "other runtimes want a map"})
 		return
 	}
 	mapOf(anything)(d, with, at{"call", "with", "DSL 84"})
@@ -100,9 +102,9 @@ func (d *decoder) call(t *Task, name, with, n *node) {
 
 // authAt decodes the authentication at a path of a call's arguments, whose
 // findings the call's shape has reported already.
-func (d *decoder) authAt(with *node, path string) *Auth {
+func (d *decoder) authAt(with *source.Node, path string) *Auth {
 	for _, step := range strings.Split(path, ".") {
-		if with = with.field(step); with == nil {
+		if with = with.Field(step); with == nil {
 			return nil
 		}
 	}
@@ -112,7 +114,7 @@ func (d *decoder) authAt(with *node, path string) *Auth {
 
 // functionName checks the catalogue of name:version@catalog (DSL 84, D23).
 // Whether a plain name exists is for the package check, which knows the default catalogue.
-func (d *decoder) functionName(name string, n *node) {
+func (d *decoder) functionName(name string, n *source.Node) {
 	if name == "" || strings.Contains(name, "://") {
 		return
 	}
@@ -121,9 +123,9 @@ func (d *decoder) functionName(name string, n *node) {
 		d.resolve(n, "catalogs", catalog, "DSL 21, DSL 84")
 	}
 	if _, version, has := strings.Cut(base, ":"); has && !semverPattern.MatchString(version) {
-		d.report(Finding{Pos: n.pos, Rule: "call/function-version", DSL: "DSL 84", Message: fmt.Sprintf("the function %s has the version %s", quote(name), quote(version)), Allowed: "it must be a semantic version: name:1.0.0@catalog"})
+		d.report(Finding{Pos: n.Pos, Rule: "call/function-version", DSL: "DSL 84", Message: fmt.Sprintf("the function %s has the version %s", source.Quote(name), source.Quote(version)), Allowed: "it must be a semantic version: name:1.0.0@catalog"})
 	} else if found && !has {
-		d.report(Finding{Pos: n.pos, Rule: "call/function-version", DSL: "DSL 84", Message: fmt.Sprintf("the function %s has no version", quote(name)), Allowed: "a function of a catalogue is written name:1.0.0@catalog"})
+		d.report(Finding{Pos: n.Pos, Rule: "call/function-version", DSL: "DSL 84", Message: fmt.Sprintf("the function %s has no version", source.Quote(name)), Allowed: "a function of a catalogue is written name:1.0.0@catalog"})
 	}
 }
 
@@ -150,27 +152,27 @@ func contains(names []string, name string) bool {
 }
 
 // mapCall is the fan-out (D36).
-func (d *decoder) mapCall(with *node, ref string) *Map {
+func (d *decoder) mapCall(with *source.Node, ref string) *Map {
 	a := at{"map", "with", "D36"}
-	m := &Map{Pos: with.pos, Each: "item", At: "index", OnError: "fail"}
+	m := &Map{Pos: with.Pos, Each: "item", At: "index", OnError: "fail"}
 	if !d.properties(with, a, false, []string{"in", "each", "at", "limit", "onError", "do"}) {
 		return m
 	}
-	if in := with.field("in"); in != nil {
+	if in := with.Field("in"); in != nil {
 		m.In = d.collection(in, a.in("in"))
 	} else {
 		d.missing(with, a, "in")
 	}
-	m.Each = d.variable(with.field("each"), a.in("each"), m.Each)
-	m.At = d.variable(with.field("at"), a.in("at"), m.At)
-	if l := with.field("limit"); l != nil {
+	m.Each = d.variable(with.Field("each"), a.in("each"), m.Each)
+	m.At = d.variable(with.Field("at"), a.in("at"), m.At)
+	if l := with.Field("limit"); l != nil {
 		orExpr(whole(1, 10_000))(d, l, a.in("limit"))
 		m.Limit = valueOf(l)
 	}
-	if o := with.field("onError"); o != nil {
+	if o := with.Field("onError"); o != nil {
 		m.OnError = d.str(o, a.in("onError"), oneOfWords("fail", "continue"))
 	}
-	if b := with.field("do"); b != nil {
+	if b := with.Field("do"); b != nil {
 		m.Do = d.taskList(b, a.in("do"), ref+"/with/do", false)
 	} else {
 		d.missing(with, a, "do")

@@ -3,18 +3,21 @@ package workflow
 import (
 	"fmt"
 	"strings"
+
+	"github.com/downbeat-dev/downbeat/internal/source"
+	"github.com/downbeat-dev/downbeat/internal/value"
 )
 
 // expr is an expression-typed property (DSL 38, D14).
-func (d *decoder) expr(n *node, a at) *Expr {
+func (d *decoder) expr(n *source.Node, a at) *Expr {
 	if n == nil {
 		return nil
 	}
-	if b, ok := n.scalar.(bool); ok {
-		d.report(Finding{Pos: n.pos, Severity: SeverityHint, Rule: "portable/expression", DSL: "DSL 38", Message: fmt.Sprintf("%s is the boolean %t", a.what, b), Allowed: "other runtimes want text: put it in quotes"})
-		return &Expr{Pos: n.pos, Source: fmt.Sprint(b)}
+	if b, ok := n.Scalar.(bool); ok {
+		d.report(Finding{Pos: n.Pos, Severity: SeverityHint, Rule: "portable/expression", DSL: "DSL 38", Message: fmt.Sprintf("%s is the boolean %t", a.what, b), Allowed: "other runtimes want text: put it in quotes"})
+		return &Expr{Pos: n.Pos, Source: fmt.Sprint(b)}
 	}
-	t, ok := n.scalar.(string)
+	t, ok := n.Scalar.(string)
 	if !ok {
 		d.wrong(n, a, "an expression")
 		return nil
@@ -23,37 +26,37 @@ func (d *decoder) expr(n *node, a at) *Expr {
 		d.invalid(n, a, "value", a.what+" is empty", "it must be an expression")
 		return nil
 	}
-	return &Expr{Pos: n.pos, Source: t}
+	return &Expr{Pos: n.Pos, Source: t}
 }
 
 // selector is from or as: an expression, or an object that is a template (DSL 25).
-func (d *decoder) selector(n *node, a at) *Value {
+func (d *decoder) selector(n *source.Node, a at) *Value {
 	if n == nil {
 		return nil
 	}
-	if t, ok := n.scalar.(string); n.kind != MapValue && (!ok || strings.TrimSpace(t) == "") {
+	if t, ok := n.Scalar.(string); n.Kind != MapValue && (!ok || strings.TrimSpace(t) == "") {
 		d.wrong(n, a, "an expression or a map")
 		return nil
 	}
 	return valueOf(n)
 }
 
-func (d *decoder) dataIn(n *node, a at) *DataIn {
+func (d *decoder) dataIn(n *source.Node, a at) *DataIn {
 	if n == nil || !d.properties(n, a, false, []string{"schema", "from"}) {
 		return nil
 	}
-	return &DataIn{Pos: n.pos, Schema: d.schema(n.field("schema"), a.in("schema")), From: d.selector(n.field("from"), a.in("from"))}
+	return &DataIn{Pos: n.Pos, Schema: d.schema(n.Field("schema"), a.in("schema")), From: d.selector(n.Field("from"), a.in("from"))}
 }
 
-func (d *decoder) dataOut(n *node, a at) *DataOut {
+func (d *decoder) dataOut(n *source.Node, a at) *DataOut {
 	if n == nil || !d.properties(n, a, false, []string{"schema", "as"}) {
 		return nil
 	}
-	return &DataOut{Pos: n.pos, Schema: d.schema(n.field("schema"), a.in("schema")), As: d.selector(n.field("as"), a.in("as"))}
+	return &DataOut{Pos: n.Pos, Schema: d.schema(n.Field("schema"), a.in("schema")), As: d.selector(n.Field("as"), a.in("as"))}
 }
 
 // schema is a schema section (DSL 206).
-func (d *decoder) schema(n *node, a at) *Schema {
+func (d *decoder) schema(n *source.Node, a at) *Schema {
 	if n == nil {
 		return nil
 	}
@@ -61,30 +64,30 @@ func (d *decoder) schema(n *node, a at) *Schema {
 	if !d.properties(n, a, false, []string{"format", "document", "resource"}) {
 		return nil
 	}
-	s := &Schema{Pos: n.pos, Format: "json"}
-	if f := n.field("format"); f != nil {
+	s := &Schema{Pos: n.Pos, Format: "json"}
+	if f := n.Field("format"); f != nil {
 		s.Format = d.str(f, a.in("format"), someText)
 		if name, _, _ := strings.Cut(s.Format, ":"); name != "json" && s.Format != "" {
-			d.report(Finding{Pos: f.pos, Severity: SeverityUnsupported, Rule: "schema/format", DSL: "DSL 206", Message: fmt.Sprintf("schemas of the format %s cannot be checked", quote(s.Format)), Allowed: "json, or json with a version (json:2020-12), is understood"})
+			d.report(Finding{Pos: f.Pos, Severity: SeverityUnsupported, Rule: "schema/format", DSL: "DSL 206", Message: fmt.Sprintf("schemas of the format %s cannot be checked", source.Quote(s.Format)), Allowed: "json, or json with a version (json:2020-12), is understood"})
 		}
 	}
 	switch d.exactlyOne(n, a, "document", "resource") {
 	case "document":
-		s.Document = valueOf(n.field("document"))
+		s.Document = valueOf(n.Field("document"))
 	case "resource":
-		s.Resource = d.resource(n.field("resource"), a.in("resource"))
+		s.Resource = d.resource(n.Field("resource"), a.in("resource"))
 	}
 	return s
 }
 
 // resource is an external resource (DSL 201).
-func (d *decoder) resource(n *node, a at) *Resource {
+func (d *decoder) resource(n *source.Node, a at) *Resource {
 	a.dsl = "DSL 201"
 	if !d.properties(n, a, false, []string{"name", "endpoint"}) {
 		return nil
 	}
-	r := &Resource{Pos: n.pos, Name: d.str(n.field("name"), a.in("name"), text)}
-	if e := n.field("endpoint"); e != nil {
+	r := &Resource{Pos: n.Pos, Name: d.str(n.Field("name"), a.in("name"), text)}
+	if e := n.Field("endpoint"); e != nil {
 		r.Endpoint = d.endpoint(e, a.in("endpoint"))
 	} else {
 		d.missing(n, a, "endpoint")
@@ -93,109 +96,74 @@ func (d *decoder) resource(n *node, a at) *Resource {
 }
 
 // endpoint is a URI, or a map of a URI and an authentication (DSL 59).
-func (d *decoder) endpoint(n *node, a at) Endpoint {
+func (d *decoder) endpoint(n *source.Node, a at) Endpoint {
 	a.dsl = "DSL 59"
-	e := Endpoint{Pos: n.pos}
-	if n.kind != MapValue {
+	e := Endpoint{Pos: n.Pos}
+	if n.Kind != MapValue {
 		uri(d, n, a)
-		e.URI = n.value()
+		e.URI = toValue(n)
 		return e
 	}
 	d.properties(n, a, false, []string{"uri", "authentication"})
-	if u := n.field("uri"); u != nil {
+	if u := n.Field("uri"); u != nil {
 		uri(d, u, a.in("uri"))
-		e.URI = u.value()
+		e.URI = toValue(u)
 	} else {
 		d.missing(n, a, "uri")
 	}
-	if x := n.field("authentication"); x != nil {
+	if x := n.Field("authentication"); x != nil {
 		e.Auth = d.auth(x, a.in("authentication"), true)
 	}
 	return e
 }
 
-func endpointShape(d *decoder, n *node, a at) { d.endpoint(n, a) }
-func resourceShape(d *decoder, n *node, a at) { d.resource(n, a) }
-func authShape(d *decoder, n *node, a at)     { d.auth(n, a, true) }
-func durationShape(d *decoder, n *node, a at) { d.duration(n, a) }
+func endpointShape(d *decoder, n *source.Node, a at) { d.endpoint(n, a) }
+func resourceShape(d *decoder, n *source.Node, a at) { d.resource(n, a) }
+func authShape(d *decoder, n *source.Node, a at)     { d.auth(n, a, true) }
+func durationShape(d *decoder, n *source.Node, a at) { d.duration(n, a) }
 
 // duration is an object of whole numbers, an ISO 8601 string, or an expression (DSL 202-204).
-func (d *decoder) duration(n *node, a at) *Duration {
+func (d *decoder) duration(n *source.Node, a at) *Duration {
 	if n == nil {
 		return nil
 	}
 	const want = "an ISO 8601 duration such as PT15M, a map of days, hours, minutes, seconds, milliseconds, or an expression in ${ }"
-	if n.kind == MapValue {
+	if n.Kind == MapValue {
 		a.dsl = "DSL 202"
 		units := []string{"days", "hours", "minutes", "seconds", "milliseconds"}
 		d.properties(n, a, false, units)
-		if len(n.keys) == 0 {
+		if len(n.Keys) == 0 {
 			d.wrong(n, a, "a map with at least one of "+strings.Join(units, ", "))
 		}
-		for i, k := range n.keys {
-			if f := n.items[i]; f.kind != ScalarValue || !isInt(f.scalar) {
-				orExprHint(d, f, a.in(k.name))
+		for i, k := range n.Keys {
+			if v, ok := n.Items[i].Scalar.(int); !ok || v < 0 {
+				orExprHint(d, n.Items[i], a.in(k.Name))
 			}
 		}
-		return &Duration{n.pos, n.value()}
+		return &Duration{n.Pos, toValue(n)}
 	}
-	t, ok := n.scalar.(string)
+	t, ok := n.Scalar.(string)
 	if !ok {
 		a.dsl = "DSL 202-204"
 		d.wrong(n, a, want)
 		return nil
 	}
-	if !isDynamic(t) && !IsDuration(t) {
-		d.invalid(n, at{a.section, a.what, "DSL 203"}, "duration", fmt.Sprintf("%s is %s", a.what, quote(t)), "it must be "+want)
+	if !isDynamic(t) {
+		if _, err := value.ParseDuration(t); err != nil {
+			d.invalid(n, at{a.section, a.what, "DSL 203"}, "duration", fmt.Sprintf("%s is no duration: %v", a.what, err), "it must be "+want)
+		}
 	}
-	return &Duration{n.pos, n.value()}
+	return &Duration{n.Pos, toValue(n)}
 }
-
-func isInt(v any) bool { _, ok := v.(int); return ok }
 
 // orExprHint is for the fields of a duration: whole numbers by the schema,
 // expressions as authors need them.
-func orExprHint(d *decoder, n *node, a at) {
-	if t, ok := n.scalar.(string); ok && isWrapped(t) {
-		d.report(Finding{Pos: n.pos, Severity: SeverityHint, Rule: "portable/duration", DSL: "DSL 202", Message: a.what + " is an expression", Allowed: "other runtimes want a whole number; an expression may give the whole duration as ISO 8601"})
+func orExprHint(d *decoder, n *source.Node, a at) {
+	if t, ok := n.Scalar.(string); ok && isWrapped(t) {
+		d.report(Finding{Pos: n.Pos, Severity: SeverityHint, Rule: "portable/duration", DSL: "DSL 202", Message: a.what + " is an expression", Allowed: "other runtimes want a whole number; an expression may give the whole duration as ISO 8601"})
 		return
 	}
-	d.wrong(n, a, "a whole number")
-}
-
-// IsDuration reports whether s is an ISO 8601 duration as the specification's
-// schema has them: P, then Y M W D, then T with H M S, each at most once and in
-// that order, with fractions, without a sign (DSL 203).
-func IsDuration(s string) bool {
-	rest, ok := strings.CutPrefix(s, "P")
-	if !ok || rest == "" {
-		return false
-	}
-	units := "YMWD"
-	inTime := false
-	for rest != "" {
-		if rest[0] == 'T' {
-			if inTime || len(rest) == 1 {
-				return false
-			}
-			inTime, units, rest = true, "HMS", rest[1:]
-			continue
-		}
-		i := 0
-		for i < len(rest) && (rest[i] >= '0' && rest[i] <= '9' || rest[i] == '.') {
-			i++
-		}
-		before, after, point := strings.Cut(rest[:i], ".")
-		if i == len(rest) || !isDigits(before, 10) || point && !isDigits(after, 10) {
-			return false
-		}
-		u := strings.IndexByte(units, rest[i])
-		if u < 0 {
-			return false
-		}
-		units, rest = units[u+1:], rest[i+1:]
-	}
-	return true
+	d.wrong(n, a, "a whole number, not negative")
 }
 
 var (
@@ -223,7 +191,7 @@ var (
 )
 
 // auth is an authentication policy, or the name of one where named (DSL 154-165).
-func (d *decoder) auth(n *node, a at, named bool) *Auth {
+func (d *decoder) auth(n *source.Node, a at, named bool) *Auth {
 	a.section, a.dsl = "authentication", "DSL 154"
 	known := schemes
 	if named {
@@ -232,21 +200,21 @@ func (d *decoder) auth(n *node, a at, named bool) *Auth {
 	if !d.properties(n, a, false, known) {
 		return nil
 	}
-	auth := &Auth{Pos: n.pos, Scheme: d.exactlyOne(n, a, known...)}
+	auth := &Auth{Pos: n.Pos, Scheme: d.exactlyOne(n, a, known...)}
 	switch auth.Scheme {
 	case "":
 		return nil
 	case "use":
-		u := n.field("use")
+		u := n.Field("use")
 		auth.Scheme, auth.Use = "", d.str(u, a.in("use"), someText)
 		if auth.Use != "" {
 			d.resolve(u, "authentications", auth.Use, "DSL 21")
 		}
 		return auth
 	}
-	s := n.field(auth.Scheme)
+	s := n.Field(auth.Scheme)
 	a = a.in(auth.Scheme)
-	if u := s.field("use"); u != nil {
+	if u := s.Field("use"); u != nil {
 		a.dsl = "DSL 155"
 		d.properties(s, a, false, []string{"use"})
 		auth.Secret = d.str(u, a.in("use"), someText)
@@ -256,6 +224,6 @@ func (d *decoder) auth(n *node, a at, named bool) *Auth {
 		return auth
 	}
 	schemeShapes[auth.Scheme](d, s, a)
-	auth.With = s.value()
+	auth.With = toValue(s)
 	return auth
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/downbeat-dev/downbeat/internal/source"
 )
 
 var (
@@ -21,11 +23,11 @@ var (
 )
 
 // arguments is a list, or the map of the time before 1.0.3 (DSL 140, D28).
-func arguments(d *decoder, n *node, a at) {
-	if n.kind == MapValue {
-		d.report(Finding{Pos: n.pos, Severity: SeverityWarning, Rule: "run/arguments-map", DSL: "DSL 140, D28", Message: a.what + " is a map", Allowed: "a list is right since 1.0.3; of a map, each `k: v` gives --k=v, and a null value gives --k"})
-		mapOf(func(d *decoder, n *node, a at) {
-			if n.kind != ScalarValue {
+func arguments(d *decoder, n *source.Node, a at) {
+	if n.Kind == MapValue {
+		d.report(Finding{Pos: n.Pos, Severity: SeverityWarning, Rule: "run/arguments-map", DSL: "DSL 140, D28", Message: a.what + " is a map", Allowed: "a list is right since 1.0.3; of a map, each `k: v` gives --k=v, and a null value gives --k"})
+		mapOf(func(d *decoder, n *source.Node, a at) {
+			if n.Kind != ScalarValue {
 				d.wrong(n, a, "text")
 			}
 		})(d, n, a)
@@ -35,43 +37,43 @@ func arguments(d *decoder, n *node, a at) {
 }
 
 // lifetime says when a container is removed (DSL 134).
-func lifetime(d *decoder, n *node, a at) {
+func lifetime(d *decoder, n *source.Node, a at) {
 	a.dsl = "DSL 134"
 	object(false, need("cleanup", oneOfWords("always", "never", "eventually")), may("after", durationShape))(d, n, a)
-	if c := n.field("cleanup"); c != nil {
-		if after := n.field("after") != nil; after != (c.scalar == "eventually") {
-			d.invalid(n, a, "lifetime", fmt.Sprintf("%s has cleanup %s and after: %t", a.what, c.describe(), after), "after stands exactly with cleanup: eventually")
+	if c := n.Field("cleanup"); c != nil {
+		if after := n.Field("after") != nil; after != (c.Scalar == "eventually") {
+			d.invalid(n, a, "lifetime", fmt.Sprintf("%s has cleanup %s and after: %t", a.what, c.Describe(), after), "after stands exactly with cleanup: eventually")
 		}
 	}
 }
 
 // childVersion is a semantic version or latest (DSL 141, D25).
-func childVersion(d *decoder, n *node, a at) {
-	if n.scalar != "latest" {
+func childVersion(d *decoder, n *source.Node, a at) {
+	if n.Scalar != "latest" {
 		semver(d, n, a)
 	}
 }
 
-func childInput(d *decoder, n *node, a at) {
-	if n.kind == MapValue {
+func childInput(d *decoder, n *source.Node, a at) {
+	if n.Kind == MapValue {
 		return
 	}
-	if t, ok := n.scalar.(string); ok && isWrapped(t) {
-		d.report(Finding{Pos: n.pos, Severity: SeverityHint, Rule: "portable/workflow-input", DSL: "DSL 141", Message: a.what + " is an expression", Allowed: "other runtimes want a map"})
+	if t, ok := n.Scalar.(string); ok && isWrapped(t) {
+		d.report(Finding{Pos: n.Pos, Severity: SeverityHint, Rule: "portable/workflow-input", DSL: "DSL 141", Message: a.what + " is an expression", Allowed: "other runtimes want a map"})
 		return
 	}
 	d.wrong(n, a, "a map, or an expression in ${ }")
 }
 
-func (d *decoder) run(t *Task, n *node) {
+func (d *decoder) run(t *Task, n *source.Node) {
 	a := at{"run", "run", "DSL 130"}
-	r := &Run{Pos: n.pos, Await: true, Return: "stdout"}
+	r := &Run{Pos: n.Pos, Await: true, Return: "stdout"}
 	t.Run = r
 	if !d.properties(n, a, false, append([]string{"await", "return"}, runNames[1:]...)) {
 		return
 	}
-	r.Await = d.flag(n.field("await"), at{"run", "run.await", "DSL 131"}, true)
-	if x := n.field("return"); x != nil {
+	r.Await = d.flag(n.Field("await"), at{"run", "run.await", "DSL 131"}, true)
+	if x := n.Field("return"); x != nil {
 		r.Return = d.str(x, at{"run", "run.return", "DSL 132"}, oneOfWords("stdout", "stderr", "code", "all", "none"))
 	}
 	kind := d.exactlyOne(n, a, runNames[1:]...)
@@ -83,17 +85,17 @@ func (d *decoder) run(t *Task, n *node) {
 	if r.Kind == NoRun {
 		return
 	}
-	with := n.field(kind)
+	with := n.Field(kind)
 	a = at{"run", "run." + kind, runDSL[r.Kind]}
 	runShapes[r.Kind](d, with, a)
-	r.With = with.value()
+	r.With = toValue(with)
 	switch r.Kind {
 	case RunScript:
-		if s := with.field("source"); s != nil {
+		if s := with.Field("source"); s != nil {
 			quiet := decoder{use: d.use}
 			r.Source = quiet.resource(s, a)
 		}
-		d.language(with.field("language"))
+		d.language(with.Field("language"))
 	case RunWorkflow:
 		get := func(key, otherwise string) string {
 			if s, ok := r.With.Field(key).text(); ok {
@@ -101,7 +103,7 @@ func (d *decoder) run(t *Task, n *node) {
 			}
 			return otherwise
 		}
-		r.Workflow = &ChildRef{Pos: with.pos, Namespace: get("namespace", ""), Name: get("name", ""), Version: get("version", "latest"), Input: valueOf(with.field("input"))}
+		r.Workflow = &ChildRef{Pos: with.Pos, Namespace: get("namespace", ""), Name: get("name", ""), Version: get("version", "latest"), Input: valueOf(with.Field("input"))}
 	case NoRun, RunContainer, RunShell:
 	}
 }
@@ -116,25 +118,24 @@ func (v *Value) text() (string, bool) {
 
 // language names the script languages of the specification, in the words of
 // both of its generations (DSL 137).
-func (d *decoder) language(n *node) {
+func (d *decoder) language(n *source.Node) {
 	if n == nil {
 		return
 	}
-	t, ok := n.scalar.(string)
+	t, ok := n.Scalar.(string)
 	known := []string{"js", "javascript", "python"}
 	if !ok || contains(known, strings.ToLower(t)) {
 		return
 	}
-	d.report(Finding{Pos: n.pos, Severity: SeverityUnsupported, Rule: "run/script-language", DSL: "DSL 137", Message: fmt.Sprintf("scripts in %s cannot be run", quote(t)), Allowed: "js (or javascript) and python are known", Suggestion: Nearest(t, known)})
+	d.report(Finding{Pos: n.Pos, Severity: SeverityUnsupported, Rule: "run/script-language", DSL: "DSL 137", Message: fmt.Sprintf("scripts in %s cannot be run", source.Quote(t)), Allowed: "js (or javascript) and python are known", Suggestion: source.Nearest(t, known)})
 }
 
-// literalDuration is a duration of Downbeat's own settings, where no run and no
-// calendar is at hand: a year has 365 days and a month 30.
-func (d *decoder) literalDuration(n *node, a at) time.Duration {
+// literalDuration is a duration of Downbeat's own settings, where no run is at hand.
+func (d *decoder) literalDuration(n *source.Node, a at) time.Duration {
 	if n == nil {
 		return 0
 	}
-	if s, ok := n.scalar.(string); ok && isDynamic(s) {
+	if s, ok := n.Scalar.(string); ok && isDynamic(s) {
 		d.wrong(n, a, "a duration such as PT15M; an expression has nothing to read here")
 		return 0
 	}
@@ -142,13 +143,9 @@ func (d *decoder) literalDuration(n *node, a at) time.Duration {
 	if dur == nil {
 		return 0
 	}
-	std, ok := dur.Literal()
-	if !ok {
-		return 0
+	length, ok := dur.Literal()
+	if ok && length.Std() <= 0 {
+		d.invalid(n, a, "duration", a.what+" is no time at all", "it must be longer than nothing")
 	}
-	if std <= 0 {
-		d.invalid(n, a, "duration", a.what+" is not positive", "it must be longer than nothing")
-		return 0
-	}
-	return std
+	return length.Std()
 }

@@ -3,13 +3,15 @@ package workflow
 import (
 	"fmt"
 	"strings"
+
+	"github.com/downbeat-dev/downbeat/internal/source"
 )
 
 // setting is the shape of metadata.downbeat: unknown keys are errors (D38).
 func setting(key string) at { return at{"downbeat", "metadata.downbeat." + key, "D38"} }
 
 var (
-	amount   = func(d *decoder, n *node, a at) { positive(d, n, a) }
+	amount   = func(d *decoder, n *source.Node, a at) { positive(d, n, a) }
 	rate     = orExpr(anything)
 	docKeys  = []string{"concurrency", "priority", "locks", "calendar", "schedule", "endpoint", "webhook", "manual", "retention", "sensitive", "shell"}
 	taskKeys = []string{"on", "resources", "interrupted", "cache", "workspace"}
@@ -21,8 +23,8 @@ var (
 	cacheSettings    = object(false, need("key", text), may("for", durationShape))
 )
 
-func positive(d *decoder, n *node, a at) {
-	switch v := n.scalar.(type) {
+func positive(d *decoder, n *source.Node, a at) {
+	switch v := n.Scalar.(type) {
 	case int:
 		if v > 0 {
 			return
@@ -35,47 +37,47 @@ func positive(d *decoder, n *node, a at) {
 	d.wrong(n, a, "a positive number")
 }
 
-func path(d *decoder, n *node, a at) {
+func path(d *decoder, n *source.Node, a at) {
 	text(d, n, a)
-	if s, ok := n.scalar.(string); ok && !strings.HasPrefix(s, "/") {
-		d.invalid(n, a, "value", fmt.Sprintf("%s is %s", a.what, quote(s)), "it must begin with /")
+	if s, ok := n.Scalar.(string); ok && !strings.HasPrefix(s, "/") {
+		d.invalid(n, a, "value", fmt.Sprintf("%s is %s", a.what, source.Quote(s)), "it must begin with /")
 	}
 }
 
-func pointer(d *decoder, n *node, a at) {
+func pointer(d *decoder, n *source.Node, a at) {
 	text(d, n, a)
-	if s, ok := n.scalar.(string); ok && s != "" && !strings.HasPrefix(s, "/") {
-		d.invalid(n, a, "value", fmt.Sprintf("%s is %s", a.what, quote(s)), "it must be a JSON pointer such as /customer/iban")
+	if s, ok := n.Scalar.(string); ok && s != "" && !strings.HasPrefix(s, "/") {
+		d.invalid(n, a, "value", fmt.Sprintf("%s is %s", a.what, source.Quote(s)), "it must be a JSON pointer such as /customer/iban")
 	}
 }
 
-func (d *decoder) documentSettings(n *node) *DocumentSettings {
+func (d *decoder) documentSettings(n *source.Node) *DocumentSettings {
 	if !d.properties(n, at{"downbeat", "metadata.downbeat", "D38"}, false, docKeys) {
 		return nil
 	}
-	s := &DocumentSettings{Pos: n.pos, Concurrency: d.concurrency(n.field("concurrency")), Schedule: d.scheduleSettings(n.field("schedule")), Retention: d.retention(n.field("retention")),
-		Manual: d.literalDuration(n.field("manual"), setting("manual")), Calendar: d.str(n.field("calendar"), setting("calendar"), someText),
-		Shell: d.str(n.field("shell"), setting("shell"), oneOfWords("cmd", "powershell")), Endpoint: valueOf(n.field("endpoint")), Webhook: valueOf(n.field("webhook"))}
-	if p := n.field("priority"); p != nil {
+	s := &DocumentSettings{Pos: n.Pos, Concurrency: d.concurrency(n.Field("concurrency")), Schedule: d.scheduleSettings(n.Field("schedule")), Retention: d.retention(n.Field("retention")),
+		Manual: d.literalDuration(n.Field("manual"), setting("manual")), Calendar: d.str(n.Field("calendar"), setting("calendar"), someText),
+		Shell: d.str(n.Field("shell"), setting("shell"), oneOfWords("cmd", "powershell")), Endpoint: valueOf(n.Field("endpoint")), Webhook: valueOf(n.Field("webhook"))}
+	if p := n.Field("priority"); p != nil {
 		whole(-10, 10)(d, p, setting("priority"))
-		s.Priority, _ = p.scalar.(int)
+		s.Priority, _ = p.Scalar.(int)
 	}
-	if l := n.field("locks"); l != nil {
+	if l := n.Field("locks"); l != nil {
 		listOf(someText)(d, l, setting("locks"))
-		for _, it := range l.items {
-			s.Locks = append(s.Locks, it.value())
+		for _, it := range l.Items {
+			s.Locks = append(s.Locks, toValue(it))
 		}
 	}
-	if e := n.field("endpoint"); e != nil {
+	if e := n.Field("endpoint"); e != nil {
 		endpointSettings(d, e, setting("endpoint"))
 	}
-	if w := n.field("webhook"); w != nil {
+	if w := n.Field("webhook"); w != nil {
 		webhookSettings(d, w, setting("webhook"))
 	}
-	if x := n.field("sensitive"); x != nil {
+	if x := n.Field("sensitive"); x != nil {
 		listOf(pointer)(d, x, setting("sensitive"))
-		for _, it := range x.items {
-			if p, ok := it.scalar.(string); ok {
+		for _, it := range x.Items {
+			if p, ok := it.Scalar.(string); ok {
 				s.Sensitive = append(s.Sensitive, p)
 			}
 		}
@@ -83,69 +85,69 @@ func (d *decoder) documentSettings(n *node) *DocumentSettings {
 	return s
 }
 
-func (d *decoder) concurrency(n *node) *Concurrency {
+func (d *decoder) concurrency(n *source.Node) *Concurrency {
 	a := setting("concurrency")
 	if n == nil || !d.properties(n, a, false, []string{"limit", "key", "on"}) {
 		return nil
 	}
-	c := &Concurrency{Pos: n.pos, Key: d.expr(n.field("key"), a.in("key")), On: "queue"}
-	if l := n.field("limit"); l != nil {
+	c := &Concurrency{Pos: n.Pos, Key: d.expr(n.Field("key"), a.in("key")), On: "queue"}
+	if l := n.Field("limit"); l != nil {
 		whole(1, 1_000_000)(d, l, a.in("limit"))
-		c.Limit, _ = l.scalar.(int)
+		c.Limit, _ = l.Scalar.(int)
 	} else {
 		d.missing(n, a, "limit")
 	}
-	if o := n.field("on"); o != nil {
+	if o := n.Field("on"); o != nil {
 		c.On = d.str(o, a.in("on"), oneOfWords("queue", "reject", "replace"))
 	}
 	return c
 }
 
-func (d *decoder) scheduleSettings(n *node) *ScheduleSettings {
+func (d *decoder) scheduleSettings(n *source.Node) *ScheduleSettings {
 	a := setting("schedule")
 	if n == nil || !d.properties(n, a, false, []string{"timezone", "jitter", "missed", "paused"}) {
 		return nil
 	}
-	s := &ScheduleSettings{Pos: n.pos, Timezone: d.str(n.field("timezone"), a.in("timezone"), someText), Jitter: d.literalDuration(n.field("jitter"), a.in("jitter")),
-		Missed: "latest", Paused: d.flag(n.field("paused"), a.in("paused"), false)}
-	if m := n.field("missed"); m != nil {
+	s := &ScheduleSettings{Pos: n.Pos, Timezone: d.str(n.Field("timezone"), a.in("timezone"), someText), Jitter: d.literalDuration(n.Field("jitter"), a.in("jitter")),
+		Missed: "latest", Paused: d.flag(n.Field("paused"), a.in("paused"), false)}
+	if m := n.Field("missed"); m != nil {
 		s.Missed = d.str(m, a.in("missed"), oneOfWords("skip", "latest", "all"))
 	}
 	return s
 }
 
-func (d *decoder) retention(n *node) *Retention {
+func (d *decoder) retention(n *source.Node) *Retention {
 	a := setting("retention")
 	if n == nil || !d.properties(n, a, false, []string{"keep", "for"}) {
 		return nil
 	}
-	r := &Retention{Pos: n.pos, For: d.literalDuration(n.field("for"), a.in("for"))}
-	if k := n.field("keep"); k != nil {
+	r := &Retention{Pos: n.Pos, For: d.literalDuration(n.Field("for"), a.in("for"))}
+	if k := n.Field("keep"); k != nil {
 		whole(1, 1_000_000_000)(d, k, a.in("keep"))
-		r.Keep, _ = k.scalar.(int)
+		r.Keep, _ = k.Scalar.(int)
 	}
 	return r
 }
 
-func (d *decoder) taskSettings(n *node) *TaskSettings {
+func (d *decoder) taskSettings(n *source.Node) *TaskSettings {
 	if !d.properties(n, at{"downbeat", "metadata.downbeat", "D38"}, false, taskKeys) {
 		return nil
 	}
-	s := &TaskSettings{Pos: n.pos, Interrupted: "repeat", Workspace: d.str(n.field("workspace"), setting("workspace"), someText), Resources: valueOf(n.field("resources")), Cache: valueOf(n.field("cache"))}
-	if on := n.field("on"); on != nil {
+	s := &TaskSettings{Pos: n.Pos, Interrupted: "repeat", Workspace: d.str(n.Field("workspace"), setting("workspace"), someText), Resources: valueOf(n.Field("resources")), Cache: valueOf(n.Field("cache"))}
+	if on := n.Field("on"); on != nil {
 		mapOf(scalarText)(d, on, setting("on"))
 		s.On = map[string]string{}
-		for i, k := range on.keys {
-			s.On[k.name] = fmt.Sprint(on.items[i].scalar)
+		for i, k := range on.Keys {
+			s.On[k.Name] = fmt.Sprint(on.Items[i].Scalar)
 		}
 	}
-	if i := n.field("interrupted"); i != nil {
+	if i := n.Field("interrupted"); i != nil {
 		s.Interrupted = d.str(i, setting("interrupted"), oneOfWords("repeat", "fault"))
 	}
-	if r := n.field("resources"); r != nil {
+	if r := n.Field("resources"); r != nil {
 		resourceSettings(d, r, setting("resources"))
 	}
-	if c := n.field("cache"); c != nil {
+	if c := n.Field("cache"); c != nil {
 		cacheSettings(d, c, setting("cache"))
 	}
 	return s

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/downbeat-dev/downbeat/internal/source"
 )
 
 // at says where in the definition a value stands: the section that names its
@@ -18,15 +20,15 @@ type at struct {
 func (a at) in(key string) at { a.what += "." + key; return a }
 
 // shape checks one value. What it finds, it reports.
-type shape func(d *decoder, n *node, a at)
+type shape func(d *decoder, n *source.Node, a at)
 
 // wrong reports a value of the wrong kind.
-func (d *decoder) wrong(n *node, a at, want string) {
-	d.report(Finding{Pos: n.pos, Rule: a.section + "/type", DSL: a.dsl, Message: fmt.Sprintf("%s is %s", a.what, n.describe()), Allowed: "it must be " + want})
+func (d *decoder) wrong(n *source.Node, a at, want string) {
+	d.report(Finding{Pos: n.Pos, Rule: a.section + "/type", DSL: a.dsl, Message: fmt.Sprintf("%s is %s", a.what, n.Describe()), Allowed: "it must be " + want})
 }
 
-func (d *decoder) invalid(n *node, a at, rule, message, allowed string) {
-	d.report(Finding{Pos: n.pos, Rule: a.section + "/" + rule, DSL: a.dsl, Message: message, Allowed: allowed})
+func (d *decoder) invalid(n *source.Node, a at, rule, message, allowed string) {
+	d.report(Finding{Pos: n.Pos, Rule: a.section + "/" + rule, DSL: a.dsl, Message: message, Allowed: allowed})
 }
 
 // isWrapped reports whether the whole of s is one ${ expression }.
@@ -52,12 +54,12 @@ func isDynamic(s string) bool {
 	}
 }
 
-func anything(*decoder, *node, at) {}
+func anything(*decoder, *source.Node, at) {}
 
-func text(d *decoder, n *node, a at) {
-	if _, ok := n.scalar.(string); n.kind != ScalarValue || !ok {
+func text(d *decoder, n *source.Node, a at) {
+	if _, ok := n.Scalar.(string); n.Kind != ScalarValue || !ok {
 		want := "text"
-		if n.kind == ScalarValue && n.scalar != nil {
+		if n.Kind == ScalarValue && n.Scalar != nil {
 			want = "text; put it in quotes"
 		}
 		d.wrong(n, a, want)
@@ -65,22 +67,22 @@ func text(d *decoder, n *node, a at) {
 }
 
 // someText is text that is not empty.
-func someText(d *decoder, n *node, a at) {
+func someText(d *decoder, n *source.Node, a at) {
 	text(d, n, a)
-	if n.kind == ScalarValue && n.scalar == "" {
+	if n.Kind == ScalarValue && n.Scalar == "" {
 		d.invalid(n, a, "value", a.what+" is empty", "")
 	}
 }
 
-func boolean(d *decoder, n *node, a at) {
-	if _, ok := n.scalar.(bool); !ok {
+func boolean(d *decoder, n *source.Node, a at) {
+	if _, ok := n.Scalar.(bool); !ok {
 		d.wrong(n, a, "true or false")
 	}
 }
 
 func whole(low, high int) shape {
-	return func(d *decoder, n *node, a at) {
-		if i, ok := n.scalar.(int); !ok || i < low || i > high {
+	return func(d *decoder, n *source.Node, a at) {
+		if i, ok := n.Scalar.(int); !ok || i < low || i > high {
 			d.wrong(n, a, fmt.Sprintf("a whole number from %d to %d", low, high))
 		}
 	}
@@ -88,8 +90,8 @@ func whole(low, high int) shape {
 
 // orExpr lets a wrapped expression stand where the schema wants something else.
 func orExpr(s shape) shape {
-	return func(d *decoder, n *node, a at) {
-		if t, ok := n.scalar.(string); ok && isWrapped(t) {
+	return func(d *decoder, n *source.Node, a at) {
+		if t, ok := n.Scalar.(string); ok && isWrapped(t) {
 			return
 		}
 		s(d, n, a)
@@ -97,70 +99,70 @@ func orExpr(s shape) shape {
 }
 
 // onlyExpr wants a wrapped expression.
-func onlyExpr(d *decoder, n *node, a at) {
-	if t, ok := n.scalar.(string); !ok || !isWrapped(t) {
+func onlyExpr(d *decoder, n *source.Node, a at) {
+	if t, ok := n.Scalar.(string); !ok || !isWrapped(t) {
 		d.wrong(n, a, "an expression in ${ }")
 	}
 }
 
 func oneOfWords(words ...string) shape {
-	return func(d *decoder, n *node, a at) {
-		t, ok := n.scalar.(string)
+	return func(d *decoder, n *source.Node, a at) {
+		t, ok := n.Scalar.(string)
 		if !ok {
 			d.wrong(n, a, "one of "+strings.Join(words, ", "))
 			return
 		}
 		if !slices.Contains(words, t) {
-			d.report(Finding{Pos: n.pos, Rule: a.section + "/value", DSL: a.dsl, Message: fmt.Sprintf("%s is %s", a.what, quote(t)),
-				Allowed: "it must be one of " + strings.Join(words, ", "), Suggestion: Nearest(t, words)})
+			d.report(Finding{Pos: n.Pos, Rule: a.section + "/value", DSL: a.dsl, Message: fmt.Sprintf("%s is %s", a.what, source.Quote(t)),
+				Allowed: "it must be one of " + strings.Join(words, ", "), Suggestion: source.Nearest(t, words)})
 		}
 	}
 }
 
 func mapOf(s shape) shape {
-	return func(d *decoder, n *node, a at) {
-		if n.kind != MapValue {
+	return func(d *decoder, n *source.Node, a at) {
+		if n.Kind != MapValue {
 			d.wrong(n, a, "a map")
 			return
 		}
-		for i, k := range n.keys {
-			s(d, n.items[i], a.in(k.name))
+		for i, k := range n.Keys {
+			s(d, n.Items[i], a.in(k.Name))
 		}
 	}
 }
 
 func listOf(s shape) shape {
-	return func(d *decoder, n *node, a at) {
-		if n.kind != ListValue {
+	return func(d *decoder, n *source.Node, a at) {
+		if n.Kind != ListValue {
 			d.wrong(n, a, "a list")
 			return
 		}
-		for i, it := range n.items {
+		for i, it := range n.Items {
 			s(d, it, at{a.section, fmt.Sprintf("%s[%d]", a.what, i), a.dsl})
 		}
 	}
 }
 
 // uri is a URI, a URI template, or an expression (DSL 59, 205).
-func uri(d *decoder, n *node, a at) {
-	t, ok := n.scalar.(string)
+func uri(d *decoder, n *source.Node, a at) {
+	t, ok := n.Scalar.(string)
 	switch {
 	case !ok:
 		d.wrong(n, a, "a URI, a URI template or an expression")
 	case t == "":
 		d.invalid(n, a, "value", a.what+" is empty", "it must be a URI, a URI template or an expression")
 	case !isDynamic(t) && strings.ContainsFunc(t, func(r rune) bool { return r <= ' ' || r == 0x7f }):
-		d.invalid(n, a, "value", fmt.Sprintf("%s holds white space: %s", a.what, quote(t)), "it must be a URI, a URI template or an expression in ${ }")
+		d.invalid(n, a, "value", fmt.Sprintf("%s holds white space: %s", a.what, source.Quote(t)), "it must be a URI, a URI template or an expression in ${ }")
 	}
 }
 
 // scalarText is text, or a number or boolean that is sent as text; the schema
 // wants text, the specification's prose does not.
-func scalarText(d *decoder, n *node, a at) {
-	if n.kind != ScalarValue || n.scalar == nil {
+func scalarText(d *decoder, n *source.Node, a at) {
+	if n.Kind != ScalarValue || n.Scalar == nil {
 		d.wrong(n, a, "text")
-	} else if _, ok := n.scalar.(string); !ok {
-		d.report(Finding{Pos: n.pos, Severity: SeverityHint, Rule: "portable/text", DSL: a.dsl, Message: fmt.Sprintf("%s is %s", a.what, n.describe()), Allowed: "other runtimes want text: put it in quotes"})
+	} else if _, ok := n.Scalar.(string); !ok {
+		d.report(Finding{Pos: n.Pos, Severity: SeverityHint, Rule: "portable/text", DSL: a.dsl, Message: fmt.Sprintf("%s is %s", a.what, n.Describe()), Allowed: "other runtimes want text: put it in quotes"})
 	}
 }
 
@@ -181,12 +183,12 @@ func object(open bool, props ...prop) shape {
 	for i, p := range props {
 		names[i] = p.name
 	}
-	return func(d *decoder, n *node, a at) {
+	return func(d *decoder, n *source.Node, a at) {
 		if !d.properties(n, a, open, names) {
 			return
 		}
 		for _, p := range props {
-			if f := n.field(p.name); f != nil {
+			if f := n.Field(p.name); f != nil {
 				p.shape(d, f, a.in(p.name))
 			} else if p.required {
 				d.missing(n, a, p.name)
@@ -196,17 +198,17 @@ func object(open bool, props ...prop) shape {
 }
 
 // properties checks that n is a map of known properties.
-func (d *decoder) properties(n *node, a at, open bool, known []string) bool {
-	if n.kind != MapValue {
+func (d *decoder) properties(n *source.Node, a at, open bool, known []string) bool {
+	if n.Kind != MapValue {
 		d.wrong(n, a, "a map of "+strings.Join(known, ", "))
 		return false
 	}
-	for _, k := range n.keys {
-		if slices.Contains(known, k.name) {
+	for _, k := range n.Keys {
+		if slices.Contains(known, k.Name) {
 			continue
 		}
-		f := Finding{Pos: k.pos, EndCol: k.pos.Col + utf8.RuneCountInString(k.name), Rule: a.section + "/unknown-property", DSL: a.dsl,
-			Message: fmt.Sprintf("%s has no property %s", a.what, quote(k.name)), Allowed: "it has " + strings.Join(known, ", "), Suggestion: Nearest(k.name, known)}
+		f := Finding{Pos: k.Pos, EndCol: k.Pos.Col + utf8.RuneCountInString(k.Name), Rule: a.section + "/unknown-property", DSL: a.dsl,
+			Message: fmt.Sprintf("%s has no property %s", a.what, source.Quote(k.Name)), Allowed: "it has " + strings.Join(known, ", "), Suggestion: source.Nearest(k.Name, known)}
 		if open {
 			f.Severity = SeverityWarning
 		}
@@ -215,15 +217,15 @@ func (d *decoder) properties(n *node, a at, open bool, known []string) bool {
 	return true
 }
 
-func (d *decoder) missing(n *node, a at, name string) {
-	d.report(Finding{Pos: n.pos, Rule: a.section + "/missing-property", DSL: a.dsl, Message: fmt.Sprintf("%s lacks the property %q", a.what, name)})
+func (d *decoder) missing(n *source.Node, a at, name string) {
+	d.report(Finding{Pos: n.Pos, Rule: a.section + "/missing-property", DSL: a.dsl, Message: fmt.Sprintf("%s lacks the property %q", a.what, name)})
 }
 
 // exactlyOne reports which one of names n has.
-func (d *decoder) exactlyOne(n *node, a at, names ...string) string {
+func (d *decoder) exactlyOne(n *source.Node, a at, names ...string) string {
 	var has []string
 	for _, name := range names {
-		if n.field(name) != nil {
+		if n.Field(name) != nil {
 			has = append(has, name)
 		}
 	}
@@ -241,7 +243,7 @@ func (d *decoder) exactlyOne(n *node, a at, names ...string) string {
 
 // all runs several shapes over one value.
 func all(shapes ...shape) shape {
-	return func(d *decoder, n *node, a at) {
+	return func(d *decoder, n *source.Node, a at) {
 		for _, s := range shapes {
 			s(d, n, a)
 		}
@@ -250,47 +252,67 @@ func all(shapes ...shape) shape {
 
 // one is the shape that wants exactly one of names.
 func one(names ...string) shape {
-	return func(d *decoder, n *node, a at) {
-		if n.kind == MapValue {
+	return func(d *decoder, n *source.Node, a at) {
+		if n.Kind == MapValue {
 			d.exactlyOne(n, a, names...)
 		}
 	}
 }
 
 // str checks with s and returns the text of n, if it is text.
-func (d *decoder) str(n *node, a at, s shape) string {
+func (d *decoder) str(n *source.Node, a at, s shape) string {
 	if n == nil {
 		return ""
 	}
 	s(d, n, a)
-	t, _ := n.scalar.(string)
+	t, _ := n.Scalar.(string)
 	return t
 }
 
 // flag returns the boolean of n, or otherwise.
-func (d *decoder) flag(n *node, a at, otherwise bool) bool {
+func (d *decoder) flag(n *source.Node, a at, otherwise bool) bool {
 	if n == nil {
 		return otherwise
 	}
 	boolean(d, n, a)
-	b, ok := n.scalar.(bool)
+	b, ok := n.Scalar.(bool)
 	return b && ok || !ok && otherwise
 }
 
 // valueOf is the literal of n, or nil.
-func valueOf(n *node) *Value {
+func valueOf(n *source.Node) *Value {
 	if n == nil {
 		return nil
 	}
-	v := n.value()
+	v := toValue(n)
 	return &v
 }
 
 // mapAny is n as a map of plain values, or nil.
-func mapAny(n *node) map[string]any {
+func mapAny(n *source.Node) map[string]any {
 	if n == nil {
 		return nil
 	}
-	m, _ := n.any().(map[string]any)
+	m, _ := n.Any().(map[string]any)
 	return m
+}
+
+// toValue is n as the literal that definitions hold.
+func toValue(n *source.Node) Value {
+	v := Value{Pos: n.Pos, Kind: n.Kind, Scalar: n.Scalar, Any: n.Any()}
+	switch n.Kind {
+	case ListValue:
+		v.Items = make([]Value, len(n.Items))
+		for i, it := range n.Items {
+			v.Items[i] = toValue(it)
+		}
+	case MapValue:
+		v.Keys = make([]string, len(n.Keys))
+		v.Fields = make([]Value, len(n.Keys))
+		for i, k := range n.Keys {
+			v.Keys[i], v.Fields[i] = k.Name, toValue(n.Items[i])
+		}
+	case ScalarValue, NoValue:
+	}
+	return v
 }

@@ -6,14 +6,38 @@
 // them is the work of the packages check and program.
 package workflow
 
-// Pos is a place in a source: line and column, both counted from 1. The zero
-// Pos means that there is no source (a definition made by a program).
-type Pos struct {
-	Line, Col int
-}
+import "github.com/downbeat-dev/downbeat/internal/source"
 
-// IsValid reports whether p names a place.
-func (p Pos) IsValid() bool { return p.Line > 0 }
+// What a definition is read from has its own package; these are its words here.
+type (
+	// Pos is a place in a source.
+	Pos = source.Pos
+	// Finding is one remark about a definition.
+	Finding = source.Finding
+	// Severity tells what a finding means for the definition.
+	Severity = source.Severity
+	// ValueKind tells what a Value is.
+	ValueKind = source.Kind
+)
+
+// The severities of findings.
+const (
+	SeverityError       = source.SeverityError
+	SeverityUnsupported = source.SeverityUnsupported
+	SeverityWarning     = source.SeverityWarning
+	SeverityHint        = source.SeverityHint
+)
+
+// The kinds of Value.
+const (
+	NoValue     = source.None
+	ScalarValue = source.Scalar
+	ListValue   = source.List
+	MapValue    = source.Map
+)
+
+// MaxSource is how many bytes a definition may have.
+const MaxSource = 1 << 20
 
 // Definition is one workflow document (DSL 1-9).
 type Definition struct {
@@ -62,17 +86,6 @@ type Value struct {
 	Fields []Value  // of a MapValue, as Keys
 	Any    any      // the same as plain values (maps, slices, scalars), made once
 }
-
-// ValueKind tells what a Value is.
-type ValueKind uint8
-
-// The kinds of Value.
-const (
-	NoValue ValueKind = iota // absent
-	ScalarValue
-	ListValue
-	MapValue
-)
 
 // IsZero reports that the value was absent.
 func (v *Value) IsZero() bool { return v == nil || v.Kind == NoValue }

@@ -1,4 +1,4 @@
-package workflow
+package source
 
 import (
 	"fmt"
@@ -30,7 +30,10 @@ func resolvePlain(s string) (v any, problem string) {
 		if s[1] == 'o' {
 			base = 8
 		}
-		if i, ok := new(big.Int).SetString(s[2:], base); ok && isDigits(s[2:3]+s[2:], base) {
+		if len(s) > maxDigits {
+			return s, fmt.Sprintf("a number has %d digits", len(s))
+		}
+		if i, ok := new(big.Int).SetString(s[2:], base); ok && isDigits(s[2:], base) {
 			return integer(i), ""
 		}
 		return s, ""
@@ -43,6 +46,9 @@ func resolvePlain(s string) (v any, problem string) {
 		if len(digits) > 1 && digits[0] == '0' {
 			return s, fmt.Sprintf("the number %s has a leading zero: readers of YAML disagree whether it is octal", s)
 		}
+		if len(digits) > maxDigits {
+			return s, fmt.Sprintf("a number has %d digits", len(digits))
+		}
 		i, _ := new(big.Int).SetString(strings.TrimPrefix(s, "+"), 10)
 		return integer(i), ""
 	}
@@ -54,7 +60,7 @@ func resolvePlain(s string) (v any, problem string) {
 	}
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil || math.IsInf(f, 0) {
-		return s, fmt.Sprintf("the number %s is too large", quote(s))
+		return s, fmt.Sprintf("the number %s is too large", Quote(s))
 	}
 	return f, ""
 }

@@ -1,4 +1,4 @@
-package workflow
+package source
 
 import (
 	"fmt"
@@ -19,11 +19,11 @@ type jsonParser struct {
 	start int // of the current line
 	col   int // runes of the current line up to colAt
 	colAt int
-	d     *decoder
+	d     *reader
 }
 
 type jsonError struct {
-	pos Pos
+	Pos Pos
 	msg string
 }
 
@@ -55,7 +55,7 @@ func (p *jsonParser) space() {
 	}
 }
 
-func (p *jsonParser) document() (*node, *jsonError) {
+func (p *jsonParser) document() (*Node, *jsonError) {
 	n, err := p.value(0)
 	if err != nil {
 		return nil, err
@@ -76,12 +76,12 @@ func (p *jsonParser) found() string {
 	return strconv.QuoteRune(r)
 }
 
-func (p *jsonParser) value(depth int) (*node, *jsonError) {
+func (p *jsonParser) value(depth int) (*Node, *jsonError) {
 	p.space()
 	if depth > maxDepth {
 		return nil, p.err("it is nested deeper than %d levels", maxDepth)
 	}
-	n := &node{pos: p.pos(), kind: ScalarValue}
+	n := &Node{Pos: p.pos(), Kind: Scalar}
 	if p.i >= len(p.src) {
 		return nil, p.err("a value is missing at the end of the text")
 	}
@@ -92,13 +92,13 @@ func (p *jsonParser) value(depth int) (*node, *jsonError) {
 	case c == '[':
 		err = p.array(n, depth)
 	case c == '"':
-		n.scalar, err = p.text()
+		n.Scalar, err = p.text()
 	case c == '-' || c >= '0' && c <= '9':
-		n.scalar, err = p.number()
+		n.Scalar, err = p.number()
 	case p.word("true"):
-		n.scalar = true
+		n.Scalar = true
 	case p.word("false"):
-		n.scalar = false
+		n.Scalar = false
 	case p.word("null"):
 	default:
 		return nil, p.err("a value is expected, found %s", p.found())
@@ -130,8 +130,8 @@ func (p *jsonParser) next(c, end byte) (more bool, err *jsonError) {
 	return false, p.err("%q or %q is expected, found %s", c, end, p.found())
 }
 
-func (p *jsonParser) object(n *node, depth int) *jsonError {
-	n.kind = MapValue
+func (p *jsonParser) object(n *Node, depth int) *jsonError {
+	n.Kind = Map
 	p.i++
 	p.space()
 	if p.i < len(p.src) && p.src[p.i] == '}' {
@@ -151,7 +151,7 @@ func (p *jsonParser) object(n *node, depth int) *jsonError {
 		}
 		p.space()
 		if p.i >= len(p.src) || p.src[p.i] != ':' {
-			return p.err("':' is expected after the key %s, found %s", quote(name), p.found())
+			return p.err("':' is expected after the key %s, found %s", Quote(name), p.found())
 		}
 		p.i++
 		v, err := p.value(depth + 1)
@@ -160,11 +160,11 @@ func (p *jsonParser) object(n *node, depth int) *jsonError {
 		}
 		if first, twice := at[name]; twice {
 			p.d.report(Finding{Pos: pos, Rule: "source/duplicate-key", DSL: "D30",
-				Message: fmt.Sprintf("the key %s stands twice in this map, first in line %d", quote(name), n.keys[first].pos.Line), Allowed: "each key once"})
+				Message: fmt.Sprintf("the key %s stands twice in this map, first in line %d", Quote(name), n.Keys[first].Pos.Line), Allowed: "each key once"})
 		} else {
-			at[name] = len(n.keys)
-			n.keys = append(n.keys, key{pos, name})
-			n.items = append(n.items, v)
+			at[name] = len(n.Keys)
+			n.Keys = append(n.Keys, Key{pos, name})
+			n.Items = append(n.Items, v)
 		}
 		if more, err := p.next(',', '}'); err != nil || !more {
 			return err
@@ -172,8 +172,8 @@ func (p *jsonParser) object(n *node, depth int) *jsonError {
 	}
 }
 
-func (p *jsonParser) array(n *node, depth int) *jsonError {
-	n.kind = ListValue
+func (p *jsonParser) array(n *Node, depth int) *jsonError {
+	n.Kind = List
 	p.i++
 	p.space()
 	if p.i < len(p.src) && p.src[p.i] == ']' {
@@ -185,7 +185,7 @@ func (p *jsonParser) array(n *node, depth int) *jsonError {
 		if err != nil {
 			return err
 		}
-		n.items = append(n.items, v)
+		n.Items = append(n.Items, v)
 		if more, err := p.next(',', ']'); err != nil || !more {
 			return err
 		}
@@ -199,6 +199,9 @@ func (p *jsonParser) number() (any, *jsonError) {
 	}
 	s := string(p.src[start:p.i])
 	digits := strings.TrimPrefix(s, "-")
+	if len(digits) > maxDigits {
+		return nil, p.err("a number has %d digits; at most %d are read", len(digits), maxDigits)
+	}
 	if isDigits(digits, 10) && (len(digits) == 1 || digits[0] != '0') {
 		i, _ := new(big.Int).SetString(s, 10)
 		return integer(i), nil
@@ -207,12 +210,12 @@ func (p *jsonParser) number() (any, *jsonError) {
 	badPoint := strings.HasPrefix(digits, ".") || strings.HasSuffix(digits, ".") || strings.Contains(digits, ".e") || strings.Contains(digits, ".E")
 	if !isFloat(digits) || badPoint || len(whole) > 1 && whole[0] == '0' && whole[1] >= '0' && whole[1] <= '9' {
 		p.i = start
-		return nil, p.err("%s is not a number of JSON", quote(s))
+		return nil, p.err("%s is not a number of JSON", Quote(s))
 	}
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil || math.IsInf(f, 0) {
 		p.i = start
-		return nil, p.err("the number %s is too large", quote(s))
+		return nil, p.err("the number %s is too large", Quote(s))
 	}
 	return f, nil
 }

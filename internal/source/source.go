@@ -1,4 +1,11 @@
-package workflow
+// Package source reads the text of a definition, YAML or JSON, into a tree in
+// which every value and key knows its place, and says what is wrong with it as
+// findings. Every other package speaks of places and mistakes in these words.
+//
+// Scalars are those of YAML 1.2's core schema, which is JSON's view of the
+// world: `on` is text, so are time stamps, and what two readers of YAML would
+// read differently is refused (D30).
+package source
 
 import (
 	"bytes"
@@ -15,115 +22,123 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Bounds of a source. They hold before anything is built from it.
+// Pos is a place in a source: line and column, both counted from 1. The zero
+// Pos means that there is no source.
+type Pos struct {
+	Line, Col int
+}
+
+// IsValid reports whether p names a place.
+func (p Pos) IsValid() bool { return p.Line > 0 }
+
+// Kind tells what a node is.
+type Kind uint8
+
+// The kinds of node.
 const (
-	MaxSource   = 1 << 20 // bytes of a definition
-	maxDepth    = 200     // nesting of maps and lists
-	maxExpanded = 10_000  // nodes made by expanding aliases
-	maxFindings = 200     // after that, one finding says that there are more
+	None Kind = iota // absent
+	Scalar
+	List
+	Map
 )
 
-// node is a YAML or JSON value with its place, aliases expanded and scalars
+// Bounds of a source, beside the length that the caller gives. They hold
+// before anything is built from it.
+const (
+	maxDepth    = 200    // nesting of maps and lists
+	maxExpanded = 10_000 // nodes made by expanding aliases
+	maxFindings = 200    // of one reading
+	maxDigits   = 1000   // of a whole number
+)
+
+// Node is a YAML or JSON value with its place, aliases expanded and scalars
 // resolved as YAML 1.2's core schema says (D30).
-type node struct {
-	pos    Pos
-	kind   ValueKind
-	scalar any
-	plain  bool // a scalar without quotes
-	keys   []key
-	items  []*node // of a list; of a map, the values in the order of keys
-	plainV any     // memo of any()
+type Node struct {
+	Pos    Pos
+	Kind   Kind
+	Scalar any    // of a Scalar: nil, bool, int, float64, *big.Int, string
+	Raw    string // of an unquoted Scalar: as written
+	Keys   []Key
+	Items  []*Node // of a list; of a map, the values in the order of Keys
+	memo   any     // of Any
 	made   bool
 }
 
-type key struct {
-	pos  Pos
-	name string
+// Key is a key of a map with its place.
+type Key struct {
+	Pos  Pos
+	Name string
 }
 
-func (n *node) field(name string) *node {
+// Field is the value of the key name, or nil.
+func (n *Node) Field(name string) *Node {
 	if n == nil {
 		return nil
 	}
-	for i := range n.keys {
-		if n.keys[i].name == name {
-			return n.items[i]
+	for i := range n.Keys {
+		if n.Keys[i].Name == name {
+			return n.Items[i]
 		}
 	}
 	return nil
 }
 
-func (n *node) isNull() bool { return n.kind == ScalarValue && n.scalar == nil }
+// IsNull reports an explicit or empty null.
+func (n *Node) IsNull() bool { return n.Kind == Scalar && n.Scalar == nil }
 
-// any is the node as plain values. Nodes that aliases share, share their values.
-func (n *node) any() any {
+// Any is the node as plain values. Nodes that aliases share, share their values.
+func (n *Node) Any() any {
 	if n.made {
-		return n.plainV
+		return n.memo
 	}
 	n.made = true
-	switch n.kind {
-	case ListValue:
-		l := make([]any, len(n.items))
-		for i, it := range n.items {
-			l[i] = it.any()
+	switch n.Kind {
+	case List:
+		l := make([]any, len(n.Items))
+		for i, it := range n.Items {
+			l[i] = it.Any()
 		}
-		n.plainV = l
-	case MapValue:
-		m := make(map[string]any, len(n.keys))
-		for i, k := range n.keys {
-			m[k.name] = n.items[i].any()
+		n.memo = l
+	case Map:
+		m := make(map[string]any, len(n.Keys))
+		for i, k := range n.Keys {
+			m[k.Name] = n.Items[i].Any()
 		}
-		n.plainV = m
-	case ScalarValue, NoValue:
-		n.plainV = n.scalar
+		n.memo = m
+	case Scalar, None:
+		n.memo = n.Scalar
 	}
-	return n.plainV
+	return n.memo
 }
 
-func (n *node) value() Value {
-	v := Value{Pos: n.pos, Kind: n.kind, Scalar: n.scalar, Any: n.any()}
-	switch n.kind {
-	case ListValue:
-		v.Items = make([]Value, len(n.items))
-		for i, it := range n.items {
-			v.Items[i] = it.value()
-		}
-	case MapValue:
-		v.Keys = make([]string, len(n.keys))
-		v.Fields = make([]Value, len(n.keys))
-		for i, k := range n.keys {
-			v.Keys[i], v.Fields[i] = k.name, n.items[i].value()
-		}
-	case ScalarValue, NoValue:
-	}
-	return v
-}
-
-// describe says what a node is, for messages: `the string "abc"`, "a list".
-func (n *node) describe() string {
-	switch n.kind {
-	case ListValue:
+// Describe says what a node is, for messages: `the string "abc"`, "a list".
+func (n *Node) Describe() string {
+	switch n.Kind {
+	case List:
 		return "a list"
-	case MapValue:
+	case Map:
 		return "a map"
-	case ScalarValue, NoValue:
+	case Scalar, None:
 	}
-	switch s := n.scalar.(type) {
+	switch s := n.Scalar.(type) {
 	case nil:
 		return "nothing (null)"
 	case bool:
 		return fmt.Sprintf("the boolean %t", s)
 	case string:
-		return "the string " + quote(s)
+		return "the string " + Quote(s)
 	case *big.Int:
 		return "a number of " + strconv.Itoa(len(s.String())) + " digits"
 	default:
+		if n.Raw != "" {
+			return "the number " + n.Raw
+		}
 		return fmt.Sprintf("the number %v", s)
 	}
 }
 
-// quote shortens and quotes text of an author for a message.
-func quote(s string) string {
+// Quote shortens and quotes text of an author for a message.
+func Quote(s string) string {
 	const most = 60
 	if len(s) > most {
 		cut := most
@@ -135,9 +150,24 @@ func quote(s string) string {
 	return strconv.Quote(s)
 }
 
-// read turns src into a tree. It returns nil when there is none.
-func (d *decoder) read(src []byte) *node {
-	if !d.readable(src) {
+// Read turns src, at most limit bytes of YAML or JSON, into a tree. The tree is
+// nil when there is none; what is wrong is in the findings.
+func Read(src []byte, limit int) (*Node, []Finding) {
+	d := &reader{}
+	return d.read(src, limit), d.findings
+}
+
+// reader collects findings; few are enough, for an author fixes the first ones.
+type reader struct{ findings []Finding }
+
+func (d *reader) report(f Finding) {
+	if len(d.findings) < maxFindings {
+		d.findings = append(d.findings, f)
+	}
+}
+
+func (d *reader) read(src []byte, limit int) *Node {
+	if !d.readable(src, limit) {
 		return nil
 	}
 	body := bytes.TrimPrefix(src, []byte("\xef\xbb\xbf"))
@@ -149,7 +179,7 @@ func (d *decoder) read(src []byte) *node {
 			return root
 		} else if looksLikeJSON(trimmed) {
 			if len(d.findings) == before { // a limit was reported by the parser itself
-				d.report(Finding{Pos: err.pos, Rule: "source/json", DSL: "DSL 1", Message: err.msg})
+				d.report(Finding{Pos: err.Pos, Rule: "source/json", DSL: "DSL 1", Message: err.msg})
 			}
 			return nil
 		}
@@ -159,13 +189,13 @@ func (d *decoder) read(src []byte) *node {
 }
 
 // readable refuses what no parser should see.
-func (d *decoder) readable(src []byte) bool {
+func (d *reader) readable(src []byte, limit int) bool {
 	fail := func(pos Pos, rule, msg, allowed string) bool {
 		d.report(Finding{Pos: pos, Rule: rule, DSL: "DSL 1", Message: msg, Allowed: allowed})
 		return false
 	}
-	if len(src) > MaxSource {
-		return fail(Pos{1, 1}, "source/size", fmt.Sprintf("the definition has %d bytes", len(src)), fmt.Sprintf("at most %d are read", MaxSource))
+	if len(src) > limit {
+		return fail(Pos{1, 1}, "source/size", fmt.Sprintf("the definition has %d bytes", len(src)), fmt.Sprintf("at most %d are read", limit))
 	}
 	if bytes.HasPrefix(src, []byte{0xff, 0xfe}) || bytes.HasPrefix(src, []byte{0xfe, 0xff}) {
 		return fail(Pos{1, 1}, "source/encoding", "the definition is encoded as UTF-16", "UTF-8 is read")
@@ -205,7 +235,7 @@ func looksLikeJSON(trimmed []byte) bool {
 
 var yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(.*)$`)
 
-func (d *decoder) readYAML(src []byte) (root *node) {
+func (d *reader) readYAML(src []byte) (root *Node) {
 	var doc yaml.Node
 	defer func() {
 		// The parser is not ours; whatever it trips over is an answer, not a crash.
@@ -248,7 +278,7 @@ func (d *decoder) readYAML(src []byte) (root *node) {
 // shallow refuses nesting that the YAML library would follow much deeper than
 // we do: deep flow collections cost it quadratic time. The count is of brackets
 // outside quotes and comments, which is never less than the nesting.
-func (d *decoder) shallow(src []byte) bool {
+func (d *reader) shallow(src []byte) bool {
 	depth, most := 0, 0
 	for i, c := range src {
 		switch c {
@@ -268,13 +298,13 @@ func (d *decoder) shallow(src []byte) bool {
 
 // converter turns the library's nodes into ours.
 type converter struct {
-	d        *decoder
+	d        *reader
 	expanded int
 	open     map[*yaml.Node]bool // aliases being expanded
 	failed   bool
 }
 
-func (c *converter) fail(n *yaml.Node, rule, msg, allowed string) *node {
+func (c *converter) fail(n *yaml.Node, rule, msg, allowed string) *Node {
 	if !c.failed {
 		c.d.report(Finding{Pos: yamlPos(n), Rule: rule, DSL: "D30", Message: msg, Allowed: allowed})
 	}
@@ -284,7 +314,7 @@ func (c *converter) fail(n *yaml.Node, rule, msg, allowed string) *node {
 
 func yamlPos(n *yaml.Node) Pos { return Pos{max(n.Line, 1), max(n.Column, 1)} }
 
-func (c *converter) node(n *yaml.Node, depth, inAlias int) *node {
+func (c *converter) node(n *yaml.Node, depth, inAlias int) *Node {
 	if c.failed {
 		return nil
 	}
@@ -308,10 +338,10 @@ func (c *converter) node(n *yaml.Node, depth, inAlias int) *node {
 		return c.scalar(n)
 	case yaml.SequenceNode:
 		c.tag(n, "!!seq")
-		out := &node{pos: yamlPos(n), kind: ListValue, items: make([]*node, 0, len(n.Content))}
+		out := &Node{Pos: yamlPos(n), Kind: List, Items: make([]*Node, 0, len(n.Content))}
 		c.open[n] = true
 		for _, it := range n.Content {
-			out.items = append(out.items, c.node(it, depth+1, inAlias))
+			out.Items = append(out.Items, c.node(it, depth+1, inAlias))
 		}
 		delete(c.open, n)
 		return out
@@ -332,10 +362,10 @@ func (c *converter) tag(n *yaml.Node, want string) {
 	}
 }
 
-func (c *converter) mapping(n *yaml.Node, depth, inAlias int) *node {
-	out := &node{pos: yamlPos(n), kind: MapValue}
+func (c *converter) mapping(n *yaml.Node, depth, inAlias int) *Node {
+	out := &Node{Pos: yamlPos(n), Kind: Map}
 	at := make(map[string]int, len(n.Content)/2)
-	var merged []*node
+	var merged []*Node
 	for i := 0; i+1 < len(n.Content) && !c.failed; i += 2 {
 		k := n.Content[i]
 		if k.Kind == yaml.AliasNode && k.Alias != nil {
@@ -353,19 +383,19 @@ func (c *converter) mapping(n *yaml.Node, depth, inAlias int) *node {
 		pos := yamlPos(n.Content[i])
 		if first, twice := at[k.Value]; twice {
 			c.d.report(Finding{Pos: pos, EndCol: pos.Col + utf8.RuneCountInString(k.Value), Rule: "source/duplicate-key", DSL: "D30",
-				Message: fmt.Sprintf("the key %s stands twice in this map, first in line %d", quote(k.Value), out.keys[first].pos.Line), Allowed: "each key once"})
+				Message: fmt.Sprintf("the key %s stands twice in this map, first in line %d", Quote(k.Value), out.Keys[first].Pos.Line), Allowed: "each key once"})
 			continue
 		}
-		at[k.Value] = len(out.keys)
-		out.keys = append(out.keys, key{pos, k.Value})
-		out.items = append(out.items, v)
+		at[k.Value] = len(out.Keys)
+		out.Keys = append(out.Keys, Key{pos, k.Value})
+		out.Items = append(out.Items, v)
 	}
 	for _, m := range merged {
-		for i, k := range m.keys {
-			if _, has := at[k.name]; !has {
-				at[k.name] = len(out.keys)
-				out.keys = append(out.keys, k)
-				out.items = append(out.items, m.items[i])
+		for i, k := range m.Keys {
+			if _, has := at[k.Name]; !has {
+				at[k.Name] = len(out.Keys)
+				out.Keys = append(out.Keys, k)
+				out.Items = append(out.Items, m.Items[i])
 			}
 		}
 	}
@@ -374,24 +404,24 @@ func (c *converter) mapping(n *yaml.Node, depth, inAlias int) *node {
 
 // merge reads the value of a merge key, a convention of YAML 1.1 that authors
 // use with aliases.
-func (c *converter) merge(k *yaml.Node, v *node) []*node {
+func (c *converter) merge(k *yaml.Node, v *Node) []*Node {
 	if v == nil {
 		return nil
 	}
 	c.d.report(Finding{Pos: yamlPos(k), Severity: SeverityHint, Rule: "source/merge-key", DSL: "D30", Message: "merge keys (<<) are of YAML 1.1; other runtimes may refuse them", Allowed: "write the properties out for a portable definition"})
-	list := []*node{v}
-	if v.kind == ListValue {
-		list = v.items
+	list := []*Node{v}
+	if v.Kind == List {
+		list = v.Items
 	}
-	if slices.ContainsFunc(list, func(m *node) bool { return m == nil || m.kind != MapValue }) {
-		c.d.report(Finding{Pos: yamlPos(k), Rule: "source/merge-key", DSL: "D30", Message: "the merge key << has " + v.describe(), Allowed: "an alias of a map, or a list of them"})
+	if slices.ContainsFunc(list, func(m *Node) bool { return m == nil || m.Kind != Map }) {
+		c.d.report(Finding{Pos: yamlPos(k), Rule: "source/merge-key", DSL: "D30", Message: "the merge key << has " + v.Describe(), Allowed: "an alias of a map, or a list of them"})
 		return nil
 	}
 	return list
 }
 
-func (c *converter) scalar(n *yaml.Node) *node {
-	out := &node{pos: yamlPos(n), kind: ScalarValue, scalar: n.Value}
+func (c *converter) scalar(n *yaml.Node) *Node {
+	out := &Node{Pos: yamlPos(n), Kind: Scalar, Scalar: n.Value}
 	quoted := n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0
 	if n.Style&yaml.TaggedStyle != 0 {
 		switch n.ShortTag() {
@@ -400,18 +430,18 @@ func (c *converter) scalar(n *yaml.Node) *node {
 		case "!!int", "!!float", "!!bool", "!!null":
 			quoted = false
 		default:
-			c.d.report(Finding{Pos: out.pos, Rule: "source/tag", DSL: "D30", Message: fmt.Sprintf("the tag %s has no meaning here", quote(n.Tag)), Allowed: "values are those of JSON"})
+			c.d.report(Finding{Pos: out.Pos, Rule: "source/tag", DSL: "D30", Message: fmt.Sprintf("the tag %s has no meaning here", Quote(n.Tag)), Allowed: "values are those of JSON"})
 			return out
 		}
 	}
 	if quoted {
 		return out
 	}
-	out.plain = true
+	out.Raw = n.Value
 	v, problem := resolvePlain(n.Value)
 	if problem != "" {
-		c.d.report(Finding{Pos: out.pos, EndCol: out.pos.Col + utf8.RuneCountInString(n.Value), Rule: "source/number", DSL: "D30", Message: problem, Allowed: "put it in quotes if it is text"})
+		c.d.report(Finding{Pos: out.Pos, EndCol: out.Pos.Col + utf8.RuneCountInString(n.Value), Rule: "source/number", DSL: "D30", Message: problem, Allowed: "put it in quotes if it is text"})
 	}
-	out.scalar = v
+	out.Scalar = v
 	return out
 }

@@ -1,4 +1,4 @@
-package workflow
+package source
 
 import (
 	"cmp"
@@ -67,8 +67,8 @@ func HasErrors(fs []Finding) bool {
 	return slices.ContainsFunc(fs, func(f Finding) bool { return f.Severity == SeverityError })
 }
 
-// SortFindings orders findings by position, then gravity, then rule.
-func SortFindings(fs []Finding) {
+// Sort orders findings by position, then gravity, then rule.
+func Sort(fs []Finding) {
 	slices.SortStableFunc(fs, func(a, b Finding) int {
 		return cmp.Or(
 			cmp.Compare(a.Pos.Line, b.Pos.Line),
