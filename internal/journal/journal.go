@@ -21,6 +21,8 @@ var (
 	ErrNotOwner = errors.New("not the owner of the run")
 	// ErrClosed: the store is closed, for good after a failed sync.
 	ErrClosed = errors.New("store is closed")
+	// ErrBusy: another process held the write lock for too long; nothing of the batch is stored.
+	ErrBusy = errors.New("database is busy")
 	// ErrFull: the disk is full; nothing of the batch is stored.
 	ErrFull = errors.New("disk full")
 	// ErrCorrupt: the database file is damaged.
@@ -167,6 +169,7 @@ type InboxRow struct {
 	Key  string
 	Data []byte // encoded event, "" for InboxEvents
 	At   time.Time
+	Gone bool // set by Commit: the run has ended or is not known; the fact was dropped
 }
 
 // CloudEvent is an accepted event. Commit gives it the next sequence unless an
