@@ -21,11 +21,12 @@ const module = "github.com/downbeat-dev/downbeat/"
 var layers = map[string]string{
 	// The language: pure. Time, randomness and I/O arrive as data.
 	"internal/value":    "",
-	"internal/workflow": "internal/value",
+	"internal/source":   "internal/value",
+	"internal/workflow": "internal/source internal/value",
 	"internal/event":    "internal/value",
 	"internal/expr":     "internal/value",
 	"internal/schema":   "internal/value",
-	"internal/check":    "internal/workflow internal/expr internal/schema internal/value",
+	"internal/check":    "internal/source internal/workflow internal/expr internal/schema internal/value",
 	"internal/program":  "internal/workflow internal/event internal/expr internal/schema internal/value",
 	"internal/machine":  "internal/workflow internal/event internal/expr internal/schema internal/value internal/program",
 	"internal/graph":    "internal/workflow internal/event internal/value",
@@ -67,6 +68,7 @@ var banned = map[string]string{
 	"internal/event":    impure + " context",
 	"internal/check":    impure + " context",
 	"internal/value":    impure + " context",
+	"internal/source":   impure + " context",
 	"internal/schema":   impure + " context",
 	"internal/program":  impure + " context",
 	"internal/machine":  impure + " context",
@@ -81,7 +83,7 @@ var owned = map[string]string{
 	"modernc.org/sqlite":                    "internal/store/sqlite",
 	"zombiezen.com/go/sqlite":               "internal/store/sqlite",
 	"github.com/santhosh-tekuri/jsonschema": "internal/schema",
-	"go.yaml.in/yaml":                       "internal/workflow internal/config internal/cli internal/secret internal/control",
+	"go.yaml.in/yaml":                       "internal/source internal/workflow internal/config internal/cli internal/secret internal/control",
 	"github.com/spf13/cobra":                "internal/cli",
 	"charm.land/lipgloss":                   "internal/cli",
 }
