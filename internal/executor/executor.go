@@ -62,6 +62,8 @@ type Request struct {
 	// Grace is how long a cancelled attempt has before it is killed.
 	Grace              time.Duration
 	WantsAuthorization bool
+	// Traceparent is the W3C trace context of the attempt; "" when there is none.
+	Traceparent string
 }
 
 // Result is what an attempt gave.

@@ -1,0 +1,48 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/executor"
+)
+
+var errTooMuch = errors.New("too much output")
+
+// failedWith is the fault of a program that ended with another code than 0.
+func failedWith(p *program, exit exit, tail string) *event.Problem {
+	what := fmt.Sprintf("exit code %d", exit.code)
+	if exit.signal != "" {
+		what = fmt.Sprintf("ended by signal %d (%s)", exit.code-128, exit.signal)
+	}
+	if line := lastLine(tail); line != "" {
+		what += ": " + line
+	}
+	problem := executor.NewProblem(event.Runtime, 500, p.title, "%s", what)
+	problem.More = map[string]any{"exitCode": exit.code, "stderr": tail}
+	return problem
+}
+
+// failedToStart is the fault of a program that never ran.
+func failedToStart(p *program, err error) error {
+	why := err.Error()
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		why = pe.Err.Error()
+	}
+	return executor.NewProblem(event.Runtime, 500, p.title, "%s did not start in directory %q: %s", p.argv[0], p.directory, why)
+}
+
+// lastLine is the last line of text that says something, at most 200 bytes.
+func lastLine(text string) string {
+	text = strings.TrimSpace(text)
+	if i := strings.LastIndexByte(text, '\n'); i >= 0 {
+		text = text[i+1:]
+	}
+	if len(text) > 200 {
+		text = strings.ToValidUTF8(text[:200], "") + "…"
+	}
+	return text
+}

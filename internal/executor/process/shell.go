@@ -1,0 +1,65 @@
+package process
+
+import (
+	"runtime"
+	"strings"
+
+	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/executor"
+)
+
+// shell makes the program of `run: shell`: sh -c command sh arguments, D28.
+func (e *Executor) shell(r *executor.Request) (*program, error) {
+	var a shellArguments
+	if err := executor.ReadArguments(r.Arguments, &a); err != nil {
+		return nil, err
+	}
+	if strings.TrimSpace(a.Command) == "" {
+		return nil, badArguments("command is empty; it must be a command line for the shell")
+	}
+	if hasZero(a.Command) {
+		return nil, badArguments("command holds a zero byte, which no shell takes")
+	}
+	args, err := words(a.Arguments)
+	if err != nil {
+		return nil, err
+	}
+	variables, err := e.variables(r, a.Environment)
+	if err != nil {
+		return nil, err
+	}
+	path, ok := find(variables, "/bin/sh", "sh")
+	if !ok {
+		return nil, noShell()
+	}
+	command := a.Command
+	if len(args) > 0 && takesArguments(command) {
+		command = strings.TrimSpace(command) + ` "$@"`
+	}
+	return &program{
+		path:        path,
+		argv:        append([]string{"sh", "-c", command, "sh"}, args...),
+		environment: variables,
+		directory:   directory(r),
+		stdin:       input(a.Stdin),
+		result:      orStdout(a.Return),
+		title:       "Command failed",
+		remove:      func() {},
+	}, nil
+}
+
+func noShell() *event.Problem {
+	hint := "install one at /bin/sh"
+	if runtime.GOOS == "windows" {
+		hint = "install one (Git for Windows has it) and put it on the PATH"
+	}
+	return executor.NewProblem(event.Runtime, 500, "Command failed", "there is no POSIX shell sh on this machine: %s", hint)
+}
+
+// directory is where the program runs.
+func directory(r *executor.Request) string {
+	if r.Directory != "" {
+		return r.Directory
+	}
+	return r.BaseDirectory
+}
