@@ -52,6 +52,7 @@ type decoder struct {
 type jumpList struct {
 	tasks    TaskList
 	branches bool
+	names    map[string]bool
 }
 
 func (d *decoder) report(f Finding) {
@@ -182,6 +183,10 @@ func (d *decoder) evaluate(n *source.Node) {
 // (D8, DSL 56).
 func (d *decoder) resolveJumps() {
 	for _, l := range d.lists {
+		l.names = make(map[string]bool, len(l.tasks))
+		for _, t := range l.tasks {
+			l.names[t.Name] = true
+		}
 		for _, t := range l.tasks {
 			d.ref = t.Reference
 			d.jump(t.Then, l)
@@ -204,15 +209,15 @@ func (d *decoder) jump(to Directive, l jumpList) {
 	f := Finding{Pos: to.Pos, Rule: "flow/unknown-target", DSL: "DSL 56, D8", Allowed: "it must be continue, exit, end or a task of the same list"}
 	names := []string{"continue", "exit", "end"}
 	if !l.branches {
-		if l.tasks.Index(to.Name) >= 0 {
+		if l.names[to.Name] {
 			return
 		}
-		for _, t := range l.tasks {
+		for _, t := range l.tasks[:min(len(l.tasks), 1000)] {
 			names = append(names, t.Name)
 		}
 	}
 	switch ref, elsewhere := d.tasks[to.Name]; {
-	case l.branches && l.tasks.Index(to.Name) >= 0:
+	case l.branches && l.names[to.Name]:
 		f.Rule, f.DSL = "flow/across-branches", "DSL 107"
 		f.Message = fmt.Sprintf("`then` names the branch %s; branches run side by side", source.Quote(to.Name))
 		f.Allowed = "a branch can only continue, exit or end"

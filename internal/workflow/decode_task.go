@@ -38,7 +38,7 @@ func (d *decoder) taskList(n *source.Node, a at, ref string, branches bool) Task
 			list = append(list, t)
 		}
 	}
-	d.lists = append(d.lists, jumpList{list, branches})
+	d.lists = append(d.lists, jumpList{tasks: list, branches: branches})
 	return list
 }
 
