@@ -100,6 +100,7 @@ func (p place) with(names ...string) place {
 }
 
 func (c *checker) report(f workflow.Finding) {
+	f.Message = oneLine(f.Message)
 	k := seenKey{f.Pos, f.Rule, f.Message}
 	if c.seen[k] || len(c.findings) >= maxFindings {
 		return
@@ -109,6 +110,23 @@ func (c *checker) report(f workflow.Finding) {
 		f.Reference = c.ref
 	}
 	c.findings = append(c.findings, f)
+}
+
+// oneLine keeps what a library says in many lines fit for a list of findings.
+func oneLine(s string) string {
+	if !strings.Contains(s, "\n") {
+		return s
+	}
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = strings.TrimSpace(lines[i])
+	}
+	const most = 400
+	s = strings.Join(lines, "; ")
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + " …"
+	}
+	return s
 }
 
 func (c *checker) warn(pos workflow.Pos, rule, dsl, message, allowed string) {

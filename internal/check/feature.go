@@ -11,15 +11,16 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/workflow"
 )
 
-// Features are the parts of the language that a runtime may lack; the words
-// that Options.Supported is asked with.
+// Features are the parts of the language that a runtime may lack: the words
+// that Options.Supported is asked with. Without "schedule" a definition can
+// still be started by hand, so that one is a hint only.
 var Features = []string{
-	"call:http", "call:openapi", "call:grpc", "call:asyncapi", "call:a2a", "call:mcp", "run:container", "run:script", "run:shell", "run:workflow",
-	"auth:basic", "auth:bearer", "auth:digest", "auth:oauth2", "auth:oidc", "catalog:remote", "resource:remote", "schedule", "evaluate:language", "extensions",
+	"call:openapi", "call:grpc", "call:asyncapi", "call:a2a", "call:mcp", "run:container", "auth:oauth2", "auth:oidc",
+	"catalog:remote", "resource:remote", "schedule", "evaluate:language",
 }
 
 func (c *checker) supports(feature string) bool {
-	return c.options.Supported == nil || c.options.Supported(feature)
+	return c.options.Supported == nil || !slices.Contains(Features, feature) || c.options.Supported(feature)
 }
 
 func (c *checker) unsupported(feature string, pos workflow.Pos, dsl, message, allowed string) {

@@ -87,6 +87,7 @@ func (c *checker) body(t *workflow.Task, p place) {
 	case workflow.RunTask:
 		c.run(t, v)
 	case workflow.SetTask:
+		lint.lint = t.Set.Kind != workflow.ScalarValue
 		c.template(t.Set, workflow.BodySite, v, lint)
 		if s, ok := t.Set.Scalar.(string); ok && !expr.IsWrapped(s) && !expr.HasInterpolation(s) && !c.def.Evaluate.Loose {
 			c.warn(t.Set.Pos, "set/text", "DSL 87, D14", fmt.Sprintf("set is the text %s", source.Quote(s)), fmt.Sprintf("write ${ %s } if it is an expression", s))
