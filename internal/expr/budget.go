@@ -53,7 +53,13 @@ var closed = func() chan struct{} {
 }()
 
 func newMeter(b *Budget) *meter {
-	m := &meter{b: b, left: DefaultSteps, maxResult: DefaultMaxResult, poll: pollSteps}
+	m := &meter{}
+	m.init(b)
+	return m
+}
+
+func (m *meter) init(b *Budget) {
+	*m = meter{b: b, left: DefaultSteps, maxResult: DefaultMaxResult, poll: pollSteps}
 	if b != nil {
 		if b.PerExpr > 0 {
 			m.left = b.PerExpr
@@ -63,7 +69,6 @@ func newMeter(b *Budget) *meter {
 		}
 	}
 	m.total = m.left
-	return m
 }
 
 // used is how many steps were taken so far.

@@ -33,7 +33,9 @@ type Expr struct {
 	facts  facts
 	vars   []string // looked up, in the order of the program's variables
 	query  *gojq.Query
+	used   map[string]bool
 	fast   node
+	shares bool           // what fast gives needs no check
 	idle   chan *instance // a free list: instances that no evaluation uses
 }
 
@@ -77,9 +79,10 @@ func compile(src string, scope []string) (*Expr, error) {
 	if e.facts.now {
 		e.vars = append(e.vars, NowVariable)
 	}
-	e.fast = fastNode(q)
-	e.query = rewrite(q)
-	in, err := newInstance(e.query, e.vars)
+	e.fast = fastNode(q, e.vars)
+	e.shares = e.fast != nil && shares(e.fast)
+	e.query, e.used = q, rewrite(q)
+	in, err := newInstance(e.query, e.vars, e.used)
 	if err != nil {
 		return nil, compileError(src, err)
 	}
@@ -98,7 +101,7 @@ func (e *Expr) take() (*instance, error) {
 	case in := <-e.idle:
 		return in, nil
 	default:
-		return newInstance(e.query, e.vars)
+		return newInstance(e.query, e.vars, e.used)
 	}
 }
 
@@ -160,19 +163,24 @@ func (e *Expr) EvalBool(b *Budget, input any, lookup func(name string) any) (boo
 
 // run gives one value, or several if there are more.
 func (e *Expr) run(b *Budget, input any, lookup func(string) any) (one any, several []any, err error) {
-	m := newMeter(b)
-	defer m.settle()
+	c := fast{e: e, lookup: lookup}
+	c.init(b)
+	m := &c.meter
+	done := false
 	if e.fast != nil {
-		one, err = e.fast.eval(m, input, lookup)
-	} else {
+		one, done = e.fast.eval(&c, input)
+		err = c.err
+	}
+	if !done && err == nil && m.stopped == nil {
 		one, several, err = e.runCode(m, input, lookup)
 	}
 	if m.stopped != nil {
 		err = m.stopped
 	}
-	if err == nil {
-		err = checkResult(m, one, several)
+	if err == nil && (!done || !e.shares) {
+		one, several, err = settle(m, one, several)
 	}
+	m.settle()
 	if err != nil {
 		return nil, nil, e.wrap(err)
 	}
@@ -245,19 +253,20 @@ func (e *Expr) wrap(err error) error {
 	return &Error{Kind: Failed, Message: userError(err), Source: source}
 }
 
-// checkResult bounds what an evaluation gives, and refuses what JSON cannot
-// hold: a value nested too deep to be read again.
-func checkResult(m *meter, one any, several []any) error {
-	v := one
+// settle bounds what an evaluation gives, and brings it into its settled form.
+func settle(m *meter, one any, several []any) (any, []any, error) {
+	s := settler{limit: m.maxResult}
+	v, depth := one, value.MaxDepth
 	if several != nil {
 		v = several
 	}
-	size := 0
-	if !resultSize(v, value.MaxDepth, m.maxResult, &size) {
-		if size > m.maxResult {
-			return m.stop(TooLarge, "its result is larger than "+bytesText(m.maxResult))
-		}
-		return m.stop(TooLarge, "its result is nested more than "+strconv.Itoa(value.MaxDepth)+" deep")
+	v, _ = s.value(v, depth)
+	if s.refused {
+		return nil, nil, m.stop(TooLarge, "its result is larger than "+bytesText(m.maxResult)+" or nested more than "+strconv.Itoa(depth)+" deep")
 	}
-	return nil
+	if several != nil {
+		several, _ = v.([]any)
+		return nil, several, nil
+	}
+	return v, nil, nil
 }
