@@ -108,8 +108,8 @@ type frame struct {
 	order       uint64 // of what is outstanding
 	args        any    // of the dispatched attempt
 	outstanding bool   // an attempt or child without its answer
-	answered    bool // its answer is deferred while the run is suspended
-	told        bool // that it is cancelled
+	answered    bool   // its answer is deferred while the run is suspended
+	told        bool   // that it is cancelled
 	stop        stopKind
 	problem     *event.Problem // of stopFaulted and stopCaught
 	reason      string         // why it is cancelled

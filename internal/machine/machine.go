@@ -73,6 +73,7 @@ type Machine struct {
 	eval0 evaluator
 	step  Step
 	hash  uint64
+	watch *watch // of a Rewind
 }
 
 // background is an attempt that the run does not wait for.
@@ -115,7 +116,7 @@ func (m *Machine) Apply(e event.Event) (*Step, error) {
 		return m.done(), nil
 	}
 	if !m.sliced {
-		for m.more {
+		for m.more && (m.watch == nil || !m.watch.stopped) {
 			m.slice()
 		}
 	}
@@ -305,6 +306,9 @@ func (m *Machine) slice() {
 			break
 		}
 		a := m.work[m.head]
+		if m.watch != nil && m.watch.stops(a) {
+			return
+		}
 		m.work[m.head] = action{}
 		if m.head++; m.head > 1024 && m.head*2 > len(m.work) {
 			m.work = append(m.work[:0], m.work[m.head:]...)
@@ -474,4 +478,3 @@ func Replay(p *program.Program, events []event.Event) (*Machine, error) {
 
 // rawOf is a value as it leaves the machine.
 func rawOf(v any) value.Raw { return value.FromAny(v) }
-

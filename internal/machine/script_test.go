@@ -280,6 +280,15 @@ func (h *host) checkLaws(t *testing.T, pos string) {
 		t.Fatalf("%s: replay: %v", pos, err)
 	}
 	same(t, pos+": replay", h.m, again)
+	restored, err := machine.Restore(h.p, h.m.Snapshot())
+	if err != nil {
+		t.Fatalf("%s: restore: %v", pos, err)
+	}
+	same(t, pos+": restored", h.m, restored)
+	if diff := cmp.Diff(h.m.Snapshot(), restored.Snapshot()); diff != "" {
+		t.Errorf("%s: a snapshot of the restored machine differs", pos)
+	}
+	h.m = restored // the script goes on with it: a snapshot changes nothing afterwards
 }
 
 func same(t *testing.T, what string, want, got *machine.Machine) {

@@ -17,11 +17,7 @@ func (m *Machine) performCall(f *frame) {
 		return
 	}
 	n := f.node
-	d := &Dispatch{
-		Activation: f.id, Attempt: f.attempt, Reference: n.Reference, Name: n.Name, Kind: n.Call.Kind, Arguments: args,
-		IdempotencyKey: m.idempotencyKey(f.id), MayRepeat: n.MayRepeat, WantsAuthorization: n.WantsAuthorization,
-		Labels: n.Labels, Workspace: n.Workspace, Iteration: f.seq.iter,
-	}
+	d := m.newDispatch(n, f.id, f.attempt, args, f.seq.iter)
 	if !n.Call.Await { // DSL 131: the run goes on, and its end does not wait for the process
 		m.order++
 		m.background = append(m.background, background{f.id, f.attempt, d, m.order})
@@ -39,11 +35,14 @@ func (m *Machine) performCall(f *frame) {
 
 // dispatchOf makes the command of a dispatched frame again.
 func (m *Machine) dispatchOf(f *frame) *Dispatch {
-	n := f.node
+	return m.newDispatch(f.node, f.id, f.attempt, f.args, f.seq.iter)
+}
+
+func (m *Machine) newDispatch(n *program.Node, id event.Activation, attempt int, args any, iteration []int) *Dispatch {
 	return &Dispatch{
-		Activation: f.id, Attempt: f.attempt, Reference: n.Reference, Name: n.Name, Kind: n.Call.Kind, Arguments: f.args,
-		IdempotencyKey: m.idempotencyKey(f.id), MayRepeat: n.MayRepeat, WantsAuthorization: n.WantsAuthorization,
-		Labels: n.Labels, Workspace: n.Workspace, Iteration: f.seq.iter,
+		Activation: id, Attempt: attempt, Reference: n.Reference, Name: n.Name, Kind: n.Call.Kind, Arguments: args,
+		IdempotencyKey: m.idempotencyKey(id), MayRepeat: n.MayRepeat, WantsAuthorization: n.WantsAuthorization,
+		Labels: n.Labels, Workspace: n.Workspace, Iteration: iteration,
 	}
 }
 

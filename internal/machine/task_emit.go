@@ -134,4 +134,3 @@ func (m *Machine) tellChildren(act string) {
 		}
 	}
 }
-

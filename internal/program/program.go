@@ -185,12 +185,12 @@ type Catch struct {
 
 // Retry is a retry policy.
 type Retry struct {
-	When, ExceptWhen       *Value
-	Delay                  *Duration
-	Backoff                string
-	Count                  *int
+	When, ExceptWhen     *Value
+	Delay                *Duration
+	Backoff              string
+	Count                *int
 	AttemptLimit, Limit  *Duration
-	JitterFrom, JitterTo   *Duration
+	JitterFrom, JitterTo *Duration
 }
 
 // Unlimited reports that nothing but the author's own conditions ends the retries.
