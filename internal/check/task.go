@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/downbeat-dev/downbeat/internal/expr"
 	"github.com/downbeat-dev/downbeat/internal/schema"
@@ -261,6 +262,6 @@ func (c *checker) schema(s *workflow.Schema, vars []string) {
 		return
 	}
 	if _, err := schema.Compile(s.Document.Any); err != nil {
-		c.fail(s.Document.Pos, "schema/invalid", "DSL 206", err.Error(), "it must be a JSON Schema")
+		c.fail(s.Document.Pos, "schema/invalid", "DSL 206", "the schema does not compile: "+strings.TrimPrefix(err.Error(), "compile JSON schema: "), "it must be a JSON Schema")
 	}
 }

@@ -115,8 +115,14 @@ func (n *Node) Any() any {
 func (n *Node) Describe() string {
 	switch n.Kind {
 	case List:
+		if len(n.Items) == 0 {
+			return "an empty list"
+		}
 		return "a list"
 	case Map:
+		if len(n.Keys) == 0 {
+			return "an empty map"
+		}
 		return "a map"
 	case Scalar, None:
 	}

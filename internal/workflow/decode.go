@@ -111,6 +111,7 @@ var (
 
 // label is a name as DNS has them (DSL 3).
 func label(d *decoder, n *source.Node, a at) {
+	a.dsl = "DSL 3"
 	text(d, n, a)
 	if t, ok := n.Scalar.(string); ok && !labelPattern.MatchString(t) {
 		d.invalid(n, a, "name", fmt.Sprintf("%s is %s", a.what, source.Quote(t)), "it must have 1 to 63 letters, digits and hyphens, with a letter or digit at both ends")

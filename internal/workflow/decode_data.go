@@ -150,7 +150,7 @@ func (d *decoder) duration(n *source.Node, a at) *Duration {
 	}
 	if !isDynamic(t) {
 		if _, err := value.ParseDuration(t); err != nil {
-			d.invalid(n, at{a.section, a.what, "DSL 203"}, "duration", fmt.Sprintf("%s is no duration: %v", a.what, err), "it must be "+want)
+			d.invalid(n, at{a.section, a.what, "DSL 203"}, "duration", fmt.Sprintf("%s: %v", a.what, err), "")
 		}
 	}
 	return &Duration{n.Pos, toValue(n)}

@@ -41,8 +41,11 @@ func lifetime(d *decoder, n *source.Node, a at) {
 	a.dsl = "DSL 134"
 	object(false, need("cleanup", oneOfWords("always", "never", "eventually")), may("after", durationShape))(d, n, a)
 	if c := n.Field("cleanup"); c != nil {
-		if after := n.Field("after") != nil; after != (c.Scalar == "eventually") {
-			d.invalid(n, a, "lifetime", fmt.Sprintf("%s has cleanup %s and after: %t", a.what, c.Describe(), after), "after stands exactly with cleanup: eventually")
+		switch after := n.Field("after") != nil; {
+		case after && c.Scalar != "eventually":
+			d.invalid(n, a, "lifetime", a.what+" has after, and its cleanup is not eventually", "after stands exactly with cleanup: eventually")
+		case !after && c.Scalar == "eventually":
+			d.missing(n, a, "after")
 		}
 	}
 }

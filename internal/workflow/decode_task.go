@@ -232,6 +232,7 @@ func (d *decoder) forTask(t *Task, main, n *source.Node) {
 func (d *decoder) collection(n *source.Node, a at) Value {
 	if s, ok := n.Scalar.(string); n.Kind != ListValue && (!ok || strings.TrimSpace(s) == "") {
 		d.wrong(n, a, "an expression or a list")
+		return toValue(n)
 	}
 	for _, it := range n.Items {
 		if it.Kind != MapValue {
