@@ -1,0 +1,482 @@
+package engine
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/journal"
+	"github.com/downbeat-dev/downbeat/internal/machine"
+	"github.com/downbeat-dev/downbeat/internal/view"
+)
+
+// loader does what blocks (reading the store, resolving secrets) beside the shards.
+type loader struct {
+	e    *Engine
+	mu   sync.Mutex
+	cond sync.Cond
+	todo []func()
+	over bool
+	all  sync.WaitGroup
+}
+
+const loaders = 2
+
+func (l *loader) start(e *Engine) {
+	l.e = e
+	l.cond.L = &l.mu
+	for range loaders {
+		l.all.Go(l.loop)
+	}
+}
+
+func (l *loader) loop() {
+	for {
+		l.mu.Lock()
+		for len(l.todo) == 0 && !l.over {
+			l.cond.Wait()
+		}
+		if l.over {
+			l.mu.Unlock()
+			return
+		}
+		f := l.todo[0]
+		l.todo[0] = nil
+		if l.todo = l.todo[1:]; len(l.todo) == 0 {
+			l.todo = nil
+		}
+		l.mu.Unlock()
+		f()
+	}
+}
+
+// do runs f soon; not when the engine stops first.
+func (l *loader) do(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.todo = append(l.todo, f)
+	l.cond.Signal()
+}
+
+func (l *loader) halt() {
+	l.mu.Lock()
+	l.over = true
+	l.cond.Broadcast()
+	l.mu.Unlock()
+	l.all.Wait()
+}
+
+// loaded is a run as read from the store, or why it could not be read.
+type loaded struct {
+	done  chan<- error // told when the run is live again; may be nil
+	group *sync.WaitGroup
+}
+
+func (l *loaded) finish(err error) {
+	if l.done != nil {
+		l.done <- err
+	}
+	if l.group != nil {
+		l.group.Done()
+	}
+}
+
+// record is a stored run, decoded.
+type record struct {
+	*journal.Record
+	def   *definition
+	rows  [][]event.Event
+	state []byte // of the snapshot, opened
+}
+
+// adopt takes a run over when its owner has ended, and reads it.
+func (l *loader) adopt(id event.RunID) {
+	l.do(func() {
+		err := l.e.o.Store.Claim(l.e.ctx, id)
+		if err != nil {
+			if !errors.Is(err, journal.ErrNotOwner) && !errors.Is(err, journal.ErrNotFound) {
+				l.e.o.Logger.Warn("run cannot be taken over", slog.String("run", id.String()), errAttr(err))
+			}
+			return
+		}
+		l.e.shard(id).send(message{kind: msgCall, call: func(s *shard) {
+			if s.runs[id] == nil && !s.stopping {
+				s.newLoading(id)
+				l.read(id)
+			}
+		}})
+	})
+}
+
+// newLoading puts a run in the shard whose state is still to be read.
+func (s *shard) newLoading(id event.RunID) *run {
+	r := &run{id: id, s: s, state: loading, embedded: s.e.o.Embedded}
+	r.flight.request.Tag, r.flight.request.Queue = r, s.over
+	s.runs[id] = r
+	return r
+}
+
+// read reads a run that its shard waits for.
+func (l *loader) read(id event.RunID) {
+	l.do(func() {
+		rec, err := l.e.record(l.e.ctx, id)
+		l.e.shard(id).send(message{kind: msgCall, call: func(s *shard) {
+			if r := s.runs[id]; r != nil && r.state == loading {
+				r.loaded(rec, err)
+			}
+		}})
+	})
+}
+
+// record reads and decodes a run.
+func (e *Engine) record(ctx context.Context, id event.RunID) (*record, error) {
+	stored, err := e.o.Store.Load(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("load run %s: %w", id, err)
+	}
+	rec := &record{Record: stored}
+	for i := range stored.Rows {
+		events, err := e.Decode(ctx, id, stored.Rows[i].Data)
+		if err != nil {
+			return nil, fmt.Errorf("sequence %d: %w", stored.Rows[i].Sequence, err)
+		}
+		rec.rows = append(rec.rows, events)
+	}
+	if stored.Snapshot != nil {
+		if rec.state, err = e.unseal(id, stored.Snapshot.State); err != nil {
+			return nil, fmt.Errorf("snapshot of run %s: %w", id, err)
+		}
+	}
+	if rec.def, err = e.defs.read(ctx, stored.Run.Digest); err != nil {
+		return nil, fmt.Errorf("load run %s: %w", id, err)
+	}
+	return rec, nil
+}
+
+// loaded makes a run live from what was read.
+func (r *run) loaded(rec *record, err error) {
+	if err == nil && rec.Run.Status.Ended() {
+		r.tellEnd(rec)
+		return
+	}
+	if err == nil {
+		err = r.replay(rec)
+	}
+	if err != nil {
+		r.s.e.o.Logger.Error("run cannot go on", slog.String("run", r.id.String()), errAttr(err))
+		r.halted(rec, err)
+		return
+	}
+	if r.state == queued {
+		return
+	}
+	r.wakes = true
+	r.s.touch(r)
+	early := r.early
+	r.early = nil
+	r.fireDue()
+	for _, body := range early {
+		r.offer(body)
+	}
+}
+
+// tellEnd answers those who wait for a run that has ended meanwhile.
+func (r *run) tellEnd(rec *record) {
+	var res outcome
+	res.ID, res.Status = r.id, rec.Run.Status
+	for _, events := range rec.rows {
+		for _, ev := range events {
+			if end, ok := ev.Body.(*event.RunEnded); ok {
+				res.Output, res.Error = end.Output, end.Error
+			}
+		}
+	}
+	for _, w := range r.waits {
+		w <- res
+	}
+	r.waits = nil
+	if r.load != nil {
+		r.load.finish(ErrEnded)
+		r.load = nil
+	}
+	r.drop()
+}
+
+// halted suspends a run that cannot be continued, so that nobody tries in a
+// circle, and says why in its row.
+func (r *run) halted(rec *record, cause error) {
+	if rec != nil {
+		u := journal.RunUpdate{ID: r.id, Status: event.Suspended, Error: cause.Error(), WakeAt: journal.NoWake}
+		q := &journal.Request{Batch: journal.Batch{Updates: []journal.RunUpdate{u}}}
+		l := r.load
+		q.Done = func(*journal.Request) {
+			if l != nil {
+				l.finish(cause)
+			}
+		}
+		r.load = nil
+		r.s.e.o.Committer.Submit(q)
+	}
+	r.abandon(cause)
+	r.drop()
+}
+
+// replay rebuilds the machine and compares the hash of every commit (M6).
+func (r *run) replay(rec *record) error {
+	r.def, r.workflow = rec.def, rec.Run.Workflow
+	r.embedded, r.directory = rec.Run.Embedded, rec.Run.Directory
+	r.status, r.state = rec.Run.Status, live
+	if rec.Run.Status == event.Pending {
+		return r.replayPending(rec)
+	}
+	r.m, r.view = machine.New(rec.def.prog), view.New()
+	if rec.Snapshot != nil {
+		if err := r.restore(rec); err != nil {
+			return err
+		}
+	}
+	r.m.SetGuard(nil)
+	for i := range rec.rows {
+		row := &rec.Rows[i]
+		if err := r.replayRow(row, rec.rows[i]); err != nil {
+			return err
+		}
+	}
+	if r.started == nil {
+		return fmt.Errorf("journal of run %s does not begin with its start: %w", r.id, journal.ErrCorrupt)
+	}
+	r.m.SetGuard(r.s.stopGuard)
+	r.grow(baseBytes)
+	r.resume = &resumed{before: slices.Clone(r.m.Outstanding())}
+	r.listen.again(r)
+	return nil
+}
+
+func (r *run) replayRow(row *journal.Row, events []event.Event) error {
+	for _, ev := range events {
+		r.at = ev.At
+		if r.first.IsZero() {
+			r.first = ev.At
+		}
+		switch b := ev.Body.(type) {
+		case *event.RunStarted:
+			r.started, r.parent = b, b.Parent
+		case *event.RunForked:
+			r.started, r.parent = &b.Start, b.Start.Parent
+		case *event.AttemptStarted:
+			r.handles = append(r.handles, handle{b.Activation, b.Attempt, b.Handle})
+		case *event.CloudEventReceived:
+			r.listen.cursor = max(r.listen.cursor, b.Sequence)
+		}
+		if len(r.handles) > 0 {
+			r.forget(ev.Body)
+		}
+		if err := r.again(ev); err != nil {
+			return fmt.Errorf("replay sequence %d: %w", row.Sequence, err)
+		}
+	}
+	r.sequence = row.Sequence
+	r.grown.events += len(events)
+	r.grow(len(row.Data))
+	if got := r.m.Hash(); row.Hash != 0 && got != row.Hash && !mutate.ignoreHash {
+		return fmt.Errorf("%w at sequence %d: the journal has the hash %016x and this release gives %016x; "+
+			"continue the run with the release that wrote it", ErrDiverged, row.Sequence, row.Hash, got)
+	}
+	return nil
+}
+
+// again applies an event of the journal; what it asks for was stored or done
+// with it, and what has no answer is in Outstanding afterwards.
+func (r *run) again(ev event.Event) error {
+	step, err := r.m.Apply(ev)
+	for {
+		if err != nil {
+			return err
+		}
+		for i := range step.Transitions {
+			r.view.Add(ev.At, &step.Transitions[i])
+		}
+		if _, sliced := ev.Body.(*event.Sliced); sliced || !step.More {
+			return nil
+		}
+		step, err = r.m.Continue()
+	}
+}
+
+// replayPending takes up a run whose first event is stored and was never applied.
+func (r *run) replayPending(rec *record) error {
+	if len(rec.rows) == 0 || len(rec.rows[0]) == 0 {
+		return fmt.Errorf("journal of run %s is empty: %w", r.id, journal.ErrCorrupt)
+	}
+	first := rec.rows[0][0]
+	st, ok := first.Body.(*event.RunStarted)
+	if !ok {
+		return fmt.Errorf("journal of run %s does not begin with its start: %w", r.id, journal.ErrCorrupt)
+	}
+	r.started, r.parent, r.sequence, r.at, r.first = st, st.Parent, 1, first.At, first.At
+	r.m, r.view = machine.New(rec.def.prog), view.New()
+	r.m.SetGuard(r.s.stopGuard)
+	r.grow(baseBytes)
+	group, err := r.s.e.groups.key(r.def, st.Input)
+	if err != nil {
+		return err
+	}
+	if r.group = group; group != "" && !r.s.e.groups.enter(r) {
+		return nil
+	}
+	r.begin(first)
+	return nil
+}
+
+// resumed is what an earlier process left without an answer.
+type resumed struct{ before []machine.Command }
+
+// fireDue applies the timers that came due while nobody looked, in order of due
+// time, before interrupted attempts are repeated (D39).
+func (r *run) fireDue() {
+	if r.resume == nil {
+		return
+	}
+	var dues []*machine.StartTimer
+	for _, c := range r.resume.before {
+		t, ok := c.(*machine.StartTimer)
+		switch {
+		case !ok:
+		case t.At.After(r.s.now):
+			r.startTimer(t.ID, t.At)
+		default:
+			dues = append(dues, t)
+		}
+	}
+	slices.SortStableFunc(dues, func(a, b *machine.StartTimer) int { return a.At.Compare(b.At) })
+	for _, t := range dues {
+		r.offer(timerFired(t.ID))
+	}
+}
+
+// carryResumed repeats what an earlier process left, as far as the machine
+// still waits for it.
+func (r *run) carryResumed() {
+	if r.resume == nil {
+		return
+	}
+	before := r.resume.before
+	r.resume = nil
+	old := make(map[string]bool, len(before))
+	for _, c := range before {
+		old[outstandingKey(c)] = true
+	}
+	for _, c := range r.m.Outstanding() {
+		if key := outstandingKey(c); key != "" && old[key] {
+			r.carryAgain(c)
+		}
+	}
+}
+
+// outstandingKey tells one outstanding command of a run from another; "" for
+// those that are not repeated here.
+func outstandingKey(c machine.Command) string {
+	switch c := c.(type) {
+	case *machine.Dispatch:
+		return "dispatch " + commandKey(c.Activation, c.Attempt)
+	case *machine.CancelAttempt: // what was dispatched before may have to be cancelled now
+		return "dispatch " + commandKey(c.Activation, c.Attempt)
+	case *machine.Listen:
+		return "listen " + string(c.Activation)
+	case *machine.StartChild:
+		return "child " + commandKey(c.Activation, c.Attempt)
+	case *machine.ResolveSecrets:
+		return "secrets"
+	case *machine.CancelChild:
+		return "act " + c.Act + " " + string(c.Activation)
+	case *machine.StartTimer, *machine.StopTimer, *machine.Unlisten, *machine.Emit, *machine.End:
+		return ""
+	}
+	return ""
+}
+
+// storeSnapshot writes the machine and the task list after this row.
+func (r *run) storeSnapshot(b *journal.Batch) {
+	const form = 1
+	state := []byte{form}
+	state = binary.AppendVarint(state, r.at.UnixMicro())
+	state = binary.AppendVarint(state, r.listen.cursor)
+	first := event.Append(nil, []event.Event{{At: r.first, Body: r.started}}, nil)
+	notes := make([]event.Event, 0, len(r.handles))
+	for _, h := range r.handles {
+		notes = append(notes, event.Event{At: r.at, Body: &event.AttemptStarted{Activation: h.activation, Attempt: h.attempt, Handle: h.value}})
+	}
+	for _, part := range [][]byte{first, event.Append(nil, notes, nil), r.view.Encode(nil), r.m.Snapshot()} {
+		state = binary.AppendUvarint(state, uint64(len(part)))
+		state = append(state, part...)
+	}
+	r.s.e.account(int64(len(state)) - r.bytes)
+	r.bytes = int64(len(state))
+	r.grown.events, r.grown.bytes, r.grown.last = 0, 0, len(state)
+	if r.def.sealed {
+		state = r.s.e.seal(r.id, state)
+	}
+	b.Snapshots = []journal.Snapshot{{Run: r.id, Sequence: r.sequence, State: state}}
+}
+
+// restore is the opposite of storeSnapshot.
+func (r *run) restore(rec *record) error {
+	bad := fmt.Errorf("snapshot of run %s at sequence %d is damaged: %w", r.id, rec.Snapshot.Sequence, journal.ErrCorrupt)
+	b := rec.state
+	if len(b) < 2 || b[0] != 1 {
+		return bad
+	}
+	b = b[1:]
+	numbers := [2]int64{}
+	for i := range numbers {
+		v, n := binary.Varint(b)
+		if n <= 0 {
+			return bad
+		}
+		numbers[i], b = v, b[n:]
+	}
+	var parts [4][]byte
+	for i := range parts {
+		size, n := binary.Uvarint(b)
+		if n <= 0 || size > uint64(len(b)-n) {
+			return bad
+		}
+		parts[i], b = b[n:n+int(size)], b[n+int(size):] //nolint:gosec // size is at most len(b)
+	}
+	r.at, r.listen.cursor = time.UnixMicro(numbers[0]).UTC(), numbers[1]
+	first, err := event.Decode(parts[0], nil)
+	if err != nil || len(first) != 1 {
+		return bad
+	}
+	st, ok := first[0].Body.(*event.RunStarted)
+	if !ok {
+		return bad
+	}
+	r.started, r.parent, r.first = st, st.Parent, first[0].At
+	notes, err := event.Decode(parts[1], nil)
+	if err != nil {
+		return bad
+	}
+	for _, ev := range notes {
+		if b, ok := ev.Body.(*event.AttemptStarted); ok {
+			r.handles = append(r.handles, handle{b.Activation, b.Attempt, b.Handle})
+		}
+	}
+	if r.view, err = view.Decode(parts[2]); err != nil {
+		return bad
+	}
+	if r.m, err = machine.Restore(rec.def.prog, parts[3]); err != nil {
+		return fmt.Errorf("snapshot of run %s at sequence %d: %w", r.id, rec.Snapshot.Sequence, err)
+	}
+	r.sequence = rec.Snapshot.Sequence
+	r.grown.last = len(rec.state)
+	return nil
+}
+
+func errAttr(err error) slog.Attr { return slog.String("error", err.Error()) }

@@ -1,0 +1,90 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/journal"
+)
+
+// sealedForm is the first byte of rows, snapshots and facts that are
+// encrypted. The codec's own first byte is its version, from 1.
+const sealedForm = 0
+
+// encode writes events for the run's journal: large values apart, or, when the
+// run holds secrets, everything in place and encrypted.
+func (r *run) encode(b *journal.Batch, dst []byte, events []event.Event) []byte {
+	if r.def.sealed {
+		return r.s.e.seal(r.id, event.Append(nil, events, nil))
+	}
+	var ext event.Externals
+	dst = event.Append(dst, events, &ext)
+	for _, v := range ext.Values {
+		b.Payloads = append(b.Payloads, journal.Payload{Digest: v.Digest, Data: v.Data})
+	}
+	return dst
+}
+
+// encodeFor writes events for another run's inbox.
+func (d *definition) encodeFor(to event.RunID, events []event.Event) []byte {
+	data := event.Append(nil, events, nil)
+	if d.sealed {
+		return d.e.seal(to, data)
+	}
+	return data
+}
+
+func (e *Engine) seal(id event.RunID, plain []byte) []byte {
+	return e.o.Sealer.Seal([]byte{sealedForm}, plain, id[:])
+}
+
+// unseal returns the plain form of what the engine stored of a run.
+func (e *Engine) unseal(id event.RunID, data []byte) ([]byte, error) {
+	if len(data) == 0 || data[0] != sealedForm {
+		return data, nil
+	}
+	if e.o.Sealer == nil {
+		return nil, errors.New("the row is encrypted and there is no key")
+	}
+	plain, err := e.o.Sealer.Open(nil, data[1:], id[:])
+	if err != nil {
+		return nil, fmt.Errorf("decrypt (is the key of this data directory the one it was written with?): %w", err)
+	}
+	return plain, nil
+}
+
+// Decode reads the events of a journal row or inbox fact.
+func (e *Engine) Decode(ctx context.Context, id event.RunID, data []byte) ([]event.Event, error) {
+	plain, err := e.unseal(id, data)
+	if err != nil {
+		return nil, fmt.Errorf("read events of run %s: %w", id, err)
+	}
+	events, err := event.Decode(plain, func(digest string) ([]byte, error) { return e.o.Store.Payload(ctx, digest) })
+	if err != nil {
+		return nil, fmt.Errorf("read events of run %s: %w", id, err)
+	}
+	return events, nil
+}
+
+// LastEvents are the events of the last journal row of a run.
+func (e *Engine) LastEvents(ctx context.Context, id event.RunID) ([]event.Event, error) {
+	rec, err := e.o.Store.Load(ctx, id) // rows since the last snapshot: few
+	if err != nil {
+		return nil, fmt.Errorf("read journal of run %s: %w", id, err)
+	}
+	if len(rec.Rows) == 0 {
+		return nil, fmt.Errorf("read journal of run %s: it is empty: %w", id, journal.ErrNotFound)
+	}
+	return e.Decode(ctx, id, rec.Rows[len(rec.Rows)-1].Data)
+}
+
+// encodePlain writes events for another run's inbox when its definition is not at hand: encrypted where there is a key.
+func (e *Engine) encodePlain(id event.RunID, events []event.Event) []byte {
+	data := event.Append(nil, events, nil)
+	if e.o.Sealer == nil {
+		return data
+	}
+	return e.seal(id, data)
+}

@@ -1,0 +1,252 @@
+package engine
+
+import (
+	"sync"
+	"time"
+
+	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/executor"
+	"github.com/downbeat-dev/downbeat/internal/journal"
+)
+
+// message is something for a shard to do.
+type message struct {
+	kind msgKind
+	id   event.RunID
+	body event.Body        // of msgEvent
+	call func(s *shard)    // of msgCall: what is rare
+	init *start            // of msgStart
+	fact *journal.InboxRow // of msgFact
+}
+
+type msgKind uint8
+
+const (
+	msgStart msgKind = iota + 1 // a new run
+	msgEvent                    // an answer for a run
+	msgFact                     // an inbox row that this process has just stored
+	msgCall
+	msgStop
+)
+
+// shard owns runs and applies their events one after another. Others only send
+// to it; everything below the mailbox belongs to its goroutine.
+type shard struct {
+	e      *Engine
+	index  int
+	wakeup chan struct{}
+	ended  chan struct{}
+	mail   struct {
+		sync.Mutex
+		in     []message
+		closed bool
+	}
+
+	over      *journal.Queue // requests that are durable, or failed
+	taken     []*journal.Request
+	stopGuard func() bool
+
+	runs     map[event.RunID]*run
+	timers   timers
+	dirty    []*run // have something to commit
+	ready    []*run // the machine yielded and wants to continue
+	flying   int    // requests on their way
+	stopping bool
+	now      time.Time
+	sleeping time.Time // when the sleep timer goes off
+	began    time.Time // of the slice that is being applied, for the guard
+	arena    []byte
+	request  executor.Request // for immediate executors
+}
+
+func newShard(e *Engine, index int) *shard {
+	s := &shard{
+		e: e, index: index, wakeup: make(chan struct{}, 1), ended: make(chan struct{}),
+		runs: make(map[event.RunID]*run), over: journal.NewQueue(),
+	}
+	s.stopGuard = s.guard
+	return s
+}
+
+// send puts a message in the mailbox; false when the shard has ended.
+func (s *shard) send(m message) bool {
+	s.mail.Lock()
+	if s.mail.closed {
+		s.mail.Unlock()
+		return false
+	}
+	s.mail.in = append(s.mail.in, m)
+	first := len(s.mail.in) == 1
+	s.mail.Unlock()
+	if first {
+		select {
+		case s.wakeup <- struct{}{}:
+		default:
+		}
+	}
+	return true
+}
+
+// ask runs f on the shard's goroutine and waits for it.
+func (s *shard) ask(f func(s *shard)) error {
+	done := make(chan struct{})
+	if !s.send(message{kind: msgCall, call: func(s *shard) { f(s); close(done) }}) {
+		return ErrStopped
+	}
+	select {
+	case <-done:
+		return nil
+	case <-s.ended:
+		return ErrStopped
+	}
+}
+
+const longSleep = time.Minute // at most: so that a clock that jumps is noticed
+
+// loop is the shard's goroutine.
+func (s *shard) loop() {
+	defer close(s.ended)
+	clock := s.e.o.Clock
+	sleep := clock.NewTimer(longSleep)
+	defer sleep.Stop()
+	var batch []message
+	for {
+		s.mail.Lock()
+		batch, s.mail.in = s.mail.in, batch[:0]
+		s.mail.Unlock()
+		s.now = clock.Now()
+		s.taken = s.over.Take(s.taken[:0])
+		for i, q := range s.taken {
+			s.taken[i] = nil
+			if r, ok := q.Tag.(*run); ok {
+				s.committed(r, q.Err)
+			}
+		}
+		for i := range batch {
+			s.handle(&batch[i])
+			batch[i] = message{}
+		}
+		if !s.stopping {
+			s.fire()
+			s.proceed()
+		}
+		s.flush()
+		if s.stopping && s.flying == 0 && s.close() {
+			return
+		}
+		if len(s.ready) > 0 && !s.stopping || !s.idle() {
+			continue
+		}
+		wait := longSleep
+		if at, ok := s.timers.next(); ok {
+			wait = max(0, min(longSleep, at.Sub(clock.Now())))
+		}
+		if until := s.now.Add(wait); s.sleeping.IsZero() || until.Before(s.sleeping) || s.now.After(s.sleeping) {
+			sleep.Reset(wait)
+			s.sleeping = until
+		}
+		select {
+		case <-s.wakeup:
+		case <-s.over.Wake():
+		case <-sleep.C:
+			s.sleeping = time.Time{}
+		}
+	}
+}
+
+func (s *shard) idle() bool {
+	s.mail.Lock()
+	defer s.mail.Unlock()
+	return len(s.mail.in) == 0
+}
+
+// close ends the mailbox when it is empty, and tells everybody who still waits.
+func (s *shard) close() bool {
+	s.mail.Lock()
+	if len(s.mail.in) > 0 {
+		s.mail.Unlock()
+		return false
+	}
+	s.mail.closed = true
+	s.mail.Unlock()
+	err := s.e.Err()
+	if err == nil {
+		err = ErrStopped
+	}
+	for _, r := range s.runs {
+		r.abandon(err)
+	}
+	return true
+}
+
+func (s *shard) handle(m *message) {
+	switch m.kind {
+	case msgStart:
+		s.start(m.init)
+	case msgEvent:
+		// A run that is not here has ended: an attempt that nobody awaited came to its end.
+		if r := s.runs[m.id]; r != nil {
+			r.offer(m.body)
+		}
+	case msgFact:
+		s.fact(m.fact)
+	case msgCall:
+		m.call(s)
+	case msgStop:
+		s.stopping = true
+	}
+}
+
+// proceed continues the run that has waited longest for its next slice.
+func (s *shard) proceed() {
+	if len(s.ready) == 0 {
+		return
+	}
+	r := s.ready[0]
+	copy(s.ready, s.ready[1:])
+	s.ready = s.ready[:len(s.ready)-1]
+	r.ready = false
+	if r.state == live {
+		r.proceed()
+	}
+}
+
+// touch notes that a run has something to commit.
+func (s *shard) touch(r *run) {
+	if !r.dirty {
+		r.dirty = true
+		s.dirty = append(s.dirty, r)
+	}
+}
+
+// flush submits what the runs have gathered, one request a run at a time.
+func (s *shard) flush() {
+	for i, r := range s.dirty {
+		s.dirty[i] = nil
+		r.dirty = false
+		if r.state == live && !r.inflight && !r.more {
+			r.submit()
+		}
+	}
+	s.dirty = s.dirty[:0]
+}
+
+// bytes cuts n bytes of capacity from the arena, so that a row costs no
+// allocation of its own. The arena is garbage when its last row is.
+func (s *shard) bytes(n int) []byte {
+	const chunk = 64 << 10
+	if n > chunk/4 {
+		return make([]byte, 0, n)
+	}
+	if len(s.arena)+n > cap(s.arena) {
+		s.arena = make([]byte, 0, chunk)
+	}
+	at := len(s.arena)
+	s.arena = s.arena[:at+n]
+	return s.arena[at : at : at+n]
+}
+
+// guard stops an evaluation that has computed for too long.
+func (s *shard) guard() bool {
+	return s.e.o.Clock.Since(s.began) > s.e.o.Limits.Guard
+}

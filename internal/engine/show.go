@@ -1,0 +1,162 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/journal"
+	"github.com/downbeat-dev/downbeat/internal/machine"
+	"github.com/downbeat-dev/downbeat/internal/value"
+	"github.com/downbeat-dev/downbeat/internal/view"
+)
+
+// Show makes the view of a run from its committed journal, whoever owns it.
+func (e *Engine) Show(ctx context.Context, id event.RunID) (*view.Run, error) {
+	row, err := e.o.Reader.Run(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("show run %s: %w", id, err)
+	}
+	out := &view.Run{
+		ID: id.String(), Workflow: row.Workflow, Status: row.Status, StartedAt: row.StartedAt, EndedAt: row.EndedAt,
+		Interrupted: row.Interrupted,
+	}
+	if !row.Parent.IsZero() {
+		out.Parent = row.Parent.String()
+	}
+	def, err := e.defs.read(ctx, row.Digest)
+	if err != nil {
+		return nil, err
+	}
+	if row.Status.Ended() {
+		err = e.showEnded(ctx, id, out)
+	} else {
+		err = e.showLive(ctx, id, def, out)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if def.def.Downbeat != nil && len(def.def.Downbeat.Sensitive) > 0 {
+		hide(out, def.def.Downbeat.Sensitive)
+	}
+	return out, nil
+}
+
+// showEnded reads the first event and the last one, which holds the task list.
+func (e *Engine) showEnded(ctx context.Context, id event.RunID, out *view.Run) error {
+	first, err := e.o.Reader.Journal(ctx, id, 0, 1)
+	if err != nil {
+		return fmt.Errorf("show run %s: %w", id, err)
+	}
+	if len(first) > 0 {
+		events, err := e.Decode(ctx, id, first[0].Data)
+		if err != nil {
+			return err
+		}
+		for _, ev := range events {
+			if st, ok := ev.Body.(*event.RunStarted); ok {
+				out.Input = st.Input
+			}
+		}
+	}
+	events, err := e.LastEvents(ctx, id)
+	if err != nil {
+		return err
+	}
+	for _, ev := range events {
+		end, ok := ev.Body.(*event.RunEnded)
+		if !ok {
+			continue
+		}
+		out.Output, out.Error = end.Output, end.Error
+		if out.Tasks, out.TasksTruncated, err = view.DecodeTasks(end.Tasks); err != nil {
+			return fmt.Errorf("show run %s: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// showLive replays the journal: what is durable, and nothing that is not.
+func (e *Engine) showLive(ctx context.Context, id event.RunID, def *definition, out *view.Run) error {
+	const page = 256
+	b := view.New()
+	m := machine.New(def.prog)
+	for after := int64(0); ; {
+		rows, err := e.o.Reader.Journal(ctx, id, after, page)
+		if err != nil {
+			return fmt.Errorf("show run %s: %w", id, err)
+		}
+		for i := range rows {
+			events, err := e.Decode(ctx, id, rows[i].Data)
+			if err != nil {
+				return err
+			}
+			if err := rehearse(m, b, events, out); err != nil {
+				return fmt.Errorf("show run %s: sequence %d: %w", id, rows[i].Sequence, err)
+			}
+			after = rows[i].Sequence
+		}
+		if len(rows) < page {
+			break
+		}
+	}
+	out.Tasks, out.TasksTruncated = b.Tasks(), b.Truncated()
+	return nil
+}
+
+func rehearse(m *machine.Machine, b *view.Builder, events []event.Event, out *view.Run) error {
+	for _, ev := range events {
+		if st, ok := ev.Body.(*event.RunStarted); ok {
+			out.Input = st.Input
+		}
+		step, err := m.Apply(ev)
+		for {
+			if err != nil {
+				return err
+			}
+			for i := range step.Transitions {
+				b.Add(ev.At, &step.Transitions[i])
+			}
+			if _, sliced := ev.Body.(*event.Sliced); sliced || !step.More {
+				break
+			}
+			step, err = m.Continue()
+		}
+	}
+	return nil
+}
+
+// Entry is one journal row with its events.
+type Entry struct {
+	journal.Row
+	Events []event.Event
+}
+
+// Journal reads rows of a run after a sequence, at most limit.
+func (e *Engine) Journal(ctx context.Context, id event.RunID, after int64, limit int) ([]Entry, error) {
+	rows, err := e.o.Reader.Journal(ctx, id, after, limit)
+	if err != nil {
+		return nil, fmt.Errorf("journal of run %s: %w", id, err)
+	}
+	out := make([]Entry, 0, len(rows))
+	for _, row := range rows {
+		events, err := e.Decode(ctx, id, row.Data)
+		if err != nil {
+			return nil, fmt.Errorf("sequence %d: %w", row.Sequence, err)
+		}
+		out = append(out, Entry{row, events})
+	}
+	return out, nil
+}
+
+// hide masks the values that the document calls sensitive in input and output.
+func hide(out *view.Run, pointers []string) {
+	for _, raw := range []*value.Raw{&out.Input, &out.Output} {
+		if raw.IsZero() {
+			continue
+		}
+		if v, err := raw.Any(); err == nil {
+			*raw = value.FromAny(view.Mask(v, pointers))
+		}
+	}
+}

@@ -1,0 +1,82 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/machine"
+)
+
+// maySleep reports whether the run can leave memory with the request that is
+// being made, and when it must be woken.
+func (r *run) maySleep() (time.Time, bool) {
+	if r.state != live || r.end != nil || r.more || r.looking || r.resume != nil || r.flight.look || len(r.waits) > 0 || len(r.feeds) > 0 || r.group != "" {
+		return time.Time{}, false
+	}
+	status := r.m.Status()
+	if status != event.Waiting && status != event.Suspended || r.m.Busy() {
+		return time.Time{}, false
+	}
+	for _, c := range r.flight.commands {
+		switch c.(type) {
+		case *machine.Dispatch, *machine.CancelAttempt, *machine.Listen, *machine.StartChild, *machine.ResolveSecrets:
+			return time.Time{}, false
+		}
+	}
+	at, ok := r.m.NextTimer()
+	if ok && at.Sub(r.s.now) <= r.s.e.o.Limits.Evict && !r.sleep {
+		return time.Time{}, false
+	}
+	return due(at, ok), true
+}
+
+// rest lets a run that has nothing to do leave memory when it waits for long.
+func (r *run) rest() {
+	if r.state != live || r.inflight || r.dirty {
+		return
+	}
+	r.flight.commands = r.flight.commands[:0]
+	r.flight.look = false
+	if _, ok := r.maySleep(); ok {
+		r.sleep = true
+		r.s.touch(r)
+	}
+}
+
+// fallAsleep forgets a run that has been stored as waiting. When something has
+// come for it meanwhile it is taken back.
+func (r *run) fallAsleep() {
+	s, early, acks, waits, feeds := r.s, r.early, r.acks, r.waits, r.feeds
+	r.waits, r.feeds = nil, nil
+	r.drop()
+	if len(early) == 0 && len(acks) == 0 && len(waits) == 0 && len(feeds) == 0 {
+		return
+	}
+	n := s.newLoading(r.id)
+	n.early, n.acks, n.waits, n.feeds = early, acks, waits, feeds
+	s.e.loader.do(func() {
+		if err := s.e.o.Store.Claim(s.e.ctx, r.id); err != nil {
+			s.send(message{kind: msgCall, call: func(*shard) { n.abandon(ErrElsewhere); n.drop() }})
+			return
+		}
+		s.e.loader.read(r.id)
+	})
+}
+
+// squeeze evicts what waits, however soon it is due, while live runs hold too much memory.
+func (s *shard) squeeze() {
+	for _, r := range s.runs {
+		if s.e.live.Load() < s.e.o.Limits.LiveBytes*9/10 {
+			return
+		}
+		if r.state == live && !r.inflight && !r.dirty {
+			r.sleep = true
+			r.flight.commands, r.flight.look = r.flight.commands[:0], false
+			if _, ok := r.maySleep(); ok {
+				s.touch(r)
+			} else {
+				r.sleep = false
+			}
+		}
+	}
+}
