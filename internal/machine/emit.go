@@ -189,7 +189,8 @@ type timer struct {
 	what  purpose
 	at    time.Time
 	order uint64
-	place int // in the heap
+	place int  // in the heap
+	fired bool // its time came while the run was suspended
 }
 
 // timerHeap holds the timers: the next one first, each by id.
@@ -247,6 +248,13 @@ func (h *timerHeap) add(t *timer) {
 
 func (h *timerHeap) remove(t *timer) {
 	delete(h.byID, t.id)
+	if !t.fired {
+		h.unlist(t)
+	}
+}
+
+// unlist takes a timer from the heap: nobody needs to wait for it any more.
+func (h *timerHeap) unlist(t *timer) {
 	i, last := t.place, len(h.list)-1
 	h.swap(i, last)
 	h.list[last] = nil
@@ -274,7 +282,9 @@ func (m *Machine) startTimer(f *frame, what purpose, n int, at time.Time) {
 
 func (m *Machine) stopTimer(t *timer) {
 	m.timers.remove(t)
-	m.command(&StopTimer{ID: t.id})
+	if !t.fired {
+		m.command(&StopTimer{ID: t.id})
+	}
 }
 
 func (m *Machine) stopTimers(f *frame) {

@@ -398,6 +398,14 @@ func (m *Machine) resume() {
 
 // postpone keeps an answer until the run is resumed.
 func (m *Machine) postpone(e event.Event) {
+	if b, ok := e.Body.(*event.TimerFired); ok {
+		t := m.timers.byID[b.Timer]
+		if t == nil || t.fired {
+			return
+		}
+		m.timers.unlist(t)
+		t.fired = true
+	}
 	m.deferred = append(m.deferred, e)
 	m.markAnswered(e)
 }

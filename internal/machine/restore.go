@@ -325,7 +325,7 @@ func (r *restorer) states(f *frame) {
 func (r *restorer) outside() {
 	m := r.m
 	for range r.count() {
-		t := &timer{id: r.string(), what: purpose(r.uint()), at: r.time(), order: r.uint()}
+		t := &timer{id: r.string(), what: purpose(r.uint()), at: r.time(), order: r.uint(), fired: r.bool()}
 		if n := r.uint(); n > uint64(len(r.frames)) {
 			r.fail()
 			return
@@ -336,6 +336,9 @@ func (r *restorer) outside() {
 			m.runTimer = t
 		}
 		m.timers.add(t)
+		if t.fired {
+			m.timers.unlist(t)
+		}
 	}
 	for range r.count() {
 		n := r.uint()

@@ -24,7 +24,7 @@ var functions = []string{"noop", "ssh"}
 
 // compile makes a program of a definition; a document without a head gets one.
 func compile(src string) (*program.Program, error) {
-	if !strings.Contains(src, "document:") {
+	if !strings.HasPrefix(src, "document:") {
 		src = "document: {dsl: 1.0.3, namespace: test, name: script, version: 1.0.0}\n" + src
 	}
 	def, findings := workflow.Decode([]byte(src))
@@ -67,10 +67,13 @@ func (h *host) do(t *testing.T, d *datadriven.TestData) string {
 	switch d.Cmd {
 	case "define":
 		p, err := compile(d.Input)
+		h.p, h.m = p, nil
+		if err != nil && !d.HasArg("error") {
+			d.Fatalf(t, "%v", err)
+		}
 		if err != nil {
 			return err.Error() + "\n"
 		}
-		h.p, h.m = p, nil
 		return ""
 	case "start":
 		h.m, h.events, h.now, h.seq = machine.New(h.p), nil, epoch, 0
@@ -348,7 +351,11 @@ func showTransition(x *machine.Transition) string {
 }
 
 func showProblem(p *event.Problem) string {
-	return fmt.Sprintf("[%d %s %q %q at %s]", p.Status, strings.TrimPrefix(p.Type, event.TypePrefix), p.Title, p.Detail, p.Instance)
+	detail, _, long := strings.Cut(p.Detail, " its schema: ") // what follows is the words of package schema
+	if long {
+		detail += " its schema"
+	}
+	return fmt.Sprintf("[%d %s %q %q at %s]", p.Status, strings.TrimPrefix(p.Type, event.TypePrefix), p.Title, detail, p.Instance)
 }
 
 func showCommand(c machine.Command) string {

@@ -264,7 +264,10 @@ func (p *picture) listen(st *listenState) {
 // outside writes what refers to sequences and frames: timers, work, background attempts, kept events.
 func (p *picture) outside() {
 	m := p.m
-	timers := slices.Clone(m.timers.list)
+	timers := make([]*timer, 0, len(m.timers.byID))
+	for _, t := range m.timers.byID {
+		timers = append(timers, t)
+	}
 	slices.SortFunc(timers, func(a, b *timer) int { return cmp.Compare(a.order, b.order) })
 	p.uint(uint64(len(timers)))
 	for _, t := range timers {
@@ -272,6 +275,7 @@ func (p *picture) outside() {
 		p.uint(uint64(t.what))
 		p.time(t.at)
 		p.uint(t.order)
+		p.bool(t.fired)
 		if t.frame == nil {
 			p.uint(0)
 		} else {

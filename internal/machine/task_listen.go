@@ -190,11 +190,17 @@ func (m *Machine) heard(f *frame) {
 	if !st.closed || st.handling || len(st.queue) > 0 {
 		return
 	}
-	m.setWaiting(f, false)
 	if f.node.Listen.Correlates {
-		m.transition(f, Transition{Change: Correlates, Status: event.Completed, Output: rawOf(maps.Clone(st.keys))})
+		keys := st.keys
+		if keys == nil {
+			keys = map[string]any{}
+		}
+		m.transition(f, Transition{Change: Correlates, Status: event.Completed, Output: rawOf(maps.Clone(keys))})
 	}
-	m.transition(f, Transition{Change: Resumes, Status: event.Running})
+	if f.waits {
+		m.setWaiting(f, false)
+		m.transition(f, Transition{Change: Resumes, Status: event.Running})
+	}
 	out := st.read
 	if f.node.Listen.Foreach {
 		out = st.results
@@ -215,7 +221,10 @@ func (m *Machine) handleNext(f *frame) {
 	st.queue = st.queue[1:]
 	st.handling = true
 	st.read = append(st.read, v)
-	m.setWaiting(f, false)
+	if f.waits {
+		m.setWaiting(f, false)
+		m.transition(f, Transition{Change: Resumes, Status: event.Running})
+	}
 	l := f.node.Listen
 	s := m.child(f, f.node.Body, body, 0, eventQualifier(st.index))
 	s.vars = bind(l.At, st.index, bind(l.Each, v, f.vars))
@@ -253,6 +262,7 @@ func (m *Machine) eventHandled(f *frame, s *sequence, v any) {
 		m.heard(f)
 	default:
 		m.setWaiting(f, true)
+		m.transition(f, Transition{Change: Waits, Status: event.Waiting})
 	}
 }
 
@@ -303,10 +313,7 @@ func (m *Machine) correlate(f *frame, list []program.Correlation, ev, keys map[s
 			if p || !value.Equal(want, got) {
 				return nil, false
 			}
-			continue
-		}
-		want, fixed := keys[c.Name]
-		if fixed {
+		} else if want, fixed := keys[c.Name]; fixed {
 			if !value.Equal(want, got) {
 				return nil, false
 			}

@@ -120,9 +120,7 @@ func (m *Machine) caught(f *frame, p *event.Problem) {
 	f.vars = vars // D15b
 	st.exhausted = true
 	if c.Do != nil {
-		s := m.child(f, c.Do, handler, 0, "c.")
-		s.epoch = st.high
-		m.start(s, f.input)
+		m.start(m.child(f, c.Do, handler, 0, "c."), f.input)
 		return
 	}
 	f.flow = c.Then
