@@ -278,7 +278,11 @@ func (d *reader) readYAML(src []byte) (root *Node) {
 		return nil
 	}
 	c := converter{d: d, open: map[*yaml.Node]bool{}}
-	return c.node(doc.Content[0], 0, 0)
+	root = c.node(doc.Content[0], 0, 0)
+	if c.failed { // the tree has holes
+		return nil
+	}
+	return root
 }
 
 // shallow refuses nesting that the YAML library would follow much deeper than

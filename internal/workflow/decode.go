@@ -213,8 +213,10 @@ func (d *decoder) jump(to Directive, l jumpList) {
 		if l.names[to.Name] {
 			return
 		}
-		for _, t := range l.tasks[:min(len(l.tasks), 1000)] {
-			names = append(names, t.Name)
+		if len(d.findings) < maxFindings { // looking for the nearest name is dear
+			for _, t := range l.tasks[:min(len(l.tasks), 1000)] {
+				names = append(names, t.Name)
+			}
 		}
 	}
 	switch ref, elsewhere := d.tasks[to.Name]; {

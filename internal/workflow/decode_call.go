@@ -13,11 +13,12 @@ var (
 	httpOutput = may("output", oneOfWords("raw", "content", "response"))
 	redirect   = may("redirect", boolean)
 	headers    = orExpr(mapOf(scalarText))
-	parameters = orExpr(mapOf(anything))
+	parameters = orOurExpr(mapOf(anything)) // of openapi and grpc
+	freeParams = orExpr(mapOf(anything))    // of a2a and mcp
 	message    = object(false, may("payload", anything), may("headers", parameters))
 
 	subscription = object(false, may("filter", onlyExpr), need("consume", all(
-		object(false, may("amount", orExpr(whole(1, 1_000_000_000))), may("for", durationShape), may("while", onlyExpr), may("until", onlyExpr)),
+		object(false, may("amount", orOurExpr(whole(1, 1_000_000_000))), may("for", durationShape), may("while", onlyExpr), may("until", onlyExpr)),
 		one("amount", "while", "until"))), may("foreach", anything)) // foreach is decoded with its tasks
 
 	callShapes = map[string]shape{
@@ -26,7 +27,7 @@ var (
 		"openapi": object(false, need("document", resourceShape), need("operationId", someText), may("parameters", parameters),
 			may("authentication", authShape), httpOutput, redirect),
 		"grpc": object(false, need("proto", resourceShape), need("service", object(false, need("name", someText), need("host", host),
-			may("port", orExpr(whole(0, 65535))), may("authentication", authShape))), need("method", someText), may("arguments", parameters)),
+			may("port", orOurExpr(whole(0, 65535))), may("authentication", authShape))), need("method", someText), may("arguments", parameters)),
 		"asyncapi": all(object(false, need("document", resourceShape), may("channel", someText), may("operation", someText),
 			may("server", object(false, need("name", someText), may("variables", parameters))),
 			may("protocol", oneOfWords("amqp", "amqp1", "anypointmq", "googlepubsub", "http", "ibmmq", "jms", "kafka", "mercure", "mqtt", "mqtt5", "nats", "pulsar", "redis", "sns", "solace", "sqs", "stomp", "ws")),
@@ -34,12 +35,12 @@ var (
 			one("operation", "channel"), one("message", "subscription")),
 		"a2a": object(false, need("method", oneOfWords("message/send", "message/stream", "tasks/get", "tasks/list", "tasks/cancel", "tasks/resubscribe",
 			"tasks/pushNotificationConfig/set", "tasks/pushNotificationConfig/get", "tasks/pushNotificationConfig/list", "tasks/pushNotificationConfig/delete", "agent/getAuthenticatedExtendedCard")),
-			may("agentCard", resourceShape), may("server", endpointShape), may("parameters", parameters)),
+			may("agentCard", resourceShape), may("server", endpointShape), may("parameters", freeParams)),
 		"mcp": object(true, need("method", oneOfWords("tools/list", "tools/call", "prompts/list", "prompts/get", "resources/list", "resources/read", "resources/templates/list")),
 			need("transport", all(object(true, may("http", object(true, need("endpoint", endpointShape), may("headers", headers))),
 				may("stdio", object(true, need("command", someText), may("arguments", listOf(text)), may("environment", mapOf(scalarText)))),
 				may("options", mapOf(scalarText))), one("http", "stdio"))),
-			may("protocolVersion", text), may("parameters", parameters), may("timeout", durationShape),
+			may("protocolVersion", text), may("parameters", freeParams), may("timeout", durationShape),
 			may("client", object(true, need("name", text), need("version", text)))),
 	}
 	callDSL  = map[string]string{"http": "DSL 58", "openapi": "DSL 71", "grpc": "DSL 68", "asyncapi": "DSL 73", "a2a": "DSL 78", "mcp": "DSL 81"}

@@ -173,7 +173,7 @@ var (
 
 	// The settings of oauth2 and oidc (DSL 159-165).
 	openID = []prop{
-		need("authority", uri), need("grant", orExpr(oneOfWords(grants...))),
+		need("authority", uri), need("grant", orOurExpr(oneOfWords(grants...))),
 		may("client", object(false, may("id", text), may("secret", text), may("assertion", text),
 			may("authentication", oneOfWords("client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt", "none")))),
 		may("request", object(true, may("encoding", oneOfWords("application/x-www-form-urlencoded", "application/json")))),

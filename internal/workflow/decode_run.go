@@ -9,10 +9,10 @@ import (
 )
 
 var (
-	environment = may("environment", orExpr(mapOf(scalarText)))
+	environment = may("environment", orOurExpr(mapOf(scalarText)))
 	runShapes   = map[RunKind]shape{
-		RunContainer: object(false, need("image", someText), may("name", text), may("command", text), may("ports", orExpr(mapOf(anything))),
-			may("volumes", orExpr(mapOf(anything))), environment, may("stdin", text), may("arguments", orExpr(listOf(scalarText))),
+		RunContainer: object(false, need("image", someText), may("name", text), may("command", text), may("ports", orOurExpr(mapOf(anything))),
+			may("volumes", orOurExpr(mapOf(anything))), environment, may("stdin", text), may("arguments", orOurExpr(listOf(scalarText))),
 			may("lifetime", lifetime), may("pullPolicy", oneOfWords("ifNotPresent", "always", "never"))),
 		RunScript: all(object(false, need("language", text), may("code", text), may("source", resourceShape), may("stdin", text),
 			may("arguments", arguments), environment), one("code", "source")),
@@ -33,7 +33,7 @@ func arguments(d *decoder, n *source.Node, a at) {
 		})(d, n, a)
 		return
 	}
-	orExpr(listOf(scalarText))(d, n, a)
+	orOurExpr(listOf(scalarText))(d, n, a)
 }
 
 // lifetime says when a container is removed (DSL 134).

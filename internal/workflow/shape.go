@@ -88,10 +88,20 @@ func whole(low, high int) shape {
 	}
 }
 
-// orExpr lets a wrapped expression stand where the schema wants something else.
+// orExpr lets a wrapped expression stand beside s, as the schema has it.
 func orExpr(s shape) shape {
 	return func(d *decoder, n *source.Node, a at) {
+		if t, ok := n.Scalar.(string); !ok || !isWrapped(t) {
+			s(d, n, a)
+		}
+	}
+}
+
+// orOurExpr lets a wrapped expression stand where the schema wants only s.
+func orOurExpr(s shape) shape {
+	return func(d *decoder, n *source.Node, a at) {
 		if t, ok := n.Scalar.(string); ok && isWrapped(t) {
+			d.report(Finding{Pos: n.Pos, Severity: SeverityHint, Rule: "portable/expression", DSL: a.dsl, Message: a.what + " is an expression", Allowed: "other runtimes may want it written out"})
 			return
 		}
 		s(d, n, a)
