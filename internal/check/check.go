@@ -23,6 +23,8 @@ type Options struct {
 	Functions []Function
 	// Supported answers for a feature, see [Features]; nil: everything is supported.
 	Supported func(feature string) bool
+	// Portable asks for hints where another runtime may differ.
+	Portable bool
 }
 
 // Function is an entry of the default catalogue.
@@ -65,6 +67,7 @@ func Check(def *workflow.Definition, o Options) []workflow.Finding {
 		c.list(e.After, place{})
 	}
 	c.unused()
+	c.portable()
 	source.Sort(c.findings)
 	return c.findings
 }

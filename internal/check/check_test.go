@@ -49,6 +49,7 @@ func TestScripts(t *testing.T) {
 			if d.HasArg("all") {
 				o.Supported = nil
 			}
+			o.Portable = d.HasArg("portable")
 			_, findings := check.Source([]byte(src), o)
 			var b strings.Builder
 			for _, f := range findings {

@@ -144,6 +144,9 @@ func (c *checker) template(v *workflow.Value, site workflow.Site, vars []string,
 	if t == nil {
 		return
 	}
+	if c.options.Portable && !t.Constant() && !expr.IsWrapped(s) {
+		c.hint(v.Pos, "portable/interpolation", "D14c", "an expression stands inside a larger string; other runtimes may leave it as text", fmt.Sprintf("wrap the whole string: ${ %q + … }", "text "))
+	}
 	secretsOK := o.secretsOK || site == workflow.InputFromSite || site == workflow.WorkflowInputSite
 	c.secrets(v.Pos, t.ReadsSecrets(), t.SecretNames(), secretsOK)
 	if t.EndsInIterator() {

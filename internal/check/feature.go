@@ -56,6 +56,13 @@ func (c *checker) call(k *workflow.Call, p place) {
 	}
 }
 
+// isNamed reports whether a call of name means the catalogue's function fn.
+func isNamed(name, fn string) bool {
+	base, _, _ := strings.Cut(name, "@")
+	base, _, _ = strings.Cut(base, ":")
+	return base == fn
+}
+
 // arguments checks with of a protocol; the tasks of a foreach are not part of it.
 func (c *checker) arguments(k *workflow.Call, p place) {
 	o := templateOptions{lint: true}
