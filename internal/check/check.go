@@ -166,6 +166,10 @@ func (c *checker) document() {
 		for i := range s.Locks {
 			c.template(&s.Locks[i], workflow.SettingSite, nil, templateOptions{})
 		}
+		if f := s.Webhook.Field("filter"); f != nil {
+			c.expr(&workflow.Expr{Pos: f.Pos, Source: f.String()}, workflow.SettingSite, nil, true)
+		}
+		c.settings(d.Document.Metadata, s.Pos)
 	}
 }
 

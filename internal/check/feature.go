@@ -3,6 +3,7 @@ package check
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -13,10 +14,14 @@ import (
 
 // Features are the parts of the language that a runtime may lack: the words
 // that Options.Supported is asked with. Without "schedule" a definition can
-// still be started by hand, so that one is a hint only.
+// still be started by hand, and settings of Downbeat never change what a task
+// computes, so lacking those gives hints only.
 var Features = []string{
 	"call:openapi", "call:grpc", "call:asyncapi", "call:a2a", "call:mcp", "run:container", "auth:oauth2", "auth:oidc",
 	"catalog:remote", "resource:remote", "schedule", "evaluate:language",
+	"downbeat:concurrency", "downbeat:priority", "downbeat:locks", "downbeat:calendar", "downbeat:schedule", "downbeat:endpoint", "downbeat:webhook",
+	"downbeat:manual", "downbeat:retention", "downbeat:sensitive", "downbeat:shell",
+	"downbeat:on", "downbeat:resources", "downbeat:interrupted", "downbeat:cache", "downbeat:workspace",
 }
 
 func (c *checker) supports(feature string) bool {
@@ -26,6 +31,16 @@ func (c *checker) supports(feature string) bool {
 func (c *checker) unsupported(feature string, pos workflow.Pos, dsl, message, allowed string) {
 	if !c.supports(feature) {
 		c.report(workflow.Finding{Pos: pos, Severity: workflow.SeverityUnsupported, Rule: "unsupported/" + feature, DSL: dsl, Message: message, Allowed: allowed})
+	}
+}
+
+// settings hints at settings that have no effect yet (D38).
+func (c *checker) settings(metadata map[string]any, pos workflow.Pos) {
+	section, _ := metadata["downbeat"].(map[string]any)
+	for _, key := range slices.Sorted(maps.Keys(section)) {
+		if f := "downbeat:" + key; !c.supports(f) {
+			c.hint(pos, "unsupported/"+f, "D38", "metadata.downbeat."+key+" has no effect yet", "")
+		}
 	}
 }
 

@@ -35,8 +35,9 @@ func (c *checker) task(t *workflow.Task, p place) {
 	c.out(t.Export, workflow.ExportSite, after)
 	c.exported(t, p)
 	c.timeout(t.Timeout, workflow.TimeoutSite, p.vars)
-	if s := t.Downbeat; s != nil && s.Cache != nil {
+	if s := t.Downbeat; s != nil {
 		c.template(s.Cache.Field("key"), workflow.TaskSettingSite, p.vars, templateOptions{})
+		c.settings(t.Metadata, s.Pos)
 	}
 	c.body(t, p)
 }
