@@ -7,6 +7,7 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/expr"
 	"github.com/downbeat-dev/downbeat/internal/schema"
 	"github.com/downbeat-dev/downbeat/internal/source"
+	"github.com/downbeat-dev/downbeat/internal/value"
 	"github.com/downbeat-dev/downbeat/internal/workflow"
 )
 
@@ -205,9 +206,9 @@ func (c *checker) duration(d *workflow.Duration, site workflow.Site, vars []stri
 		return
 	}
 	c.template(&d.Value, site, vars, templateOptions{})
-	if d.Value.Kind == workflow.MapValue {
-		if _, ok := d.Literal(); !ok && constant(&d.Value) {
-			c.fail(d.Pos, "duration/invalid", "DSL 202", what+" is longer than can be counted", "at most about 292 years")
+	if constant(&d.Value) {
+		if _, err := value.DurationFromValue(d.Value.Any); err != nil {
+			c.fail(d.Pos, "duration/invalid", "DSL 202-204", what+": "+err.Error(), "")
 		}
 	}
 }

@@ -47,7 +47,7 @@ func isDynamic(s string) bool {
 		if !found {
 			return false
 		}
-		if after != "" && strings.ContainsRune(" \t\r\n", rune(after[0])) {
+		if after != "" && strings.ContainsRune(" \t\r\n", rune(after[0])) && strings.Contains(after, "}") {
 			return true
 		}
 		rest = after
