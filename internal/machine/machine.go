@@ -49,6 +49,7 @@ type Machine struct {
 	slices     int
 	sliced     bool
 	sliceTasks int
+	sliceLimit int // sliceTasks, but for tests
 	idle       int
 	tasks      int
 	epoch      int // highest ever used
@@ -86,7 +87,7 @@ type background struct {
 
 // New makes the machine of a run of p that has not begun.
 func New(p *program.Program) *Machine {
-	m := &Machine{p: p, status: event.Pending, hash: 0x9e3779b97f4a7c15}
+	m := &Machine{p: p, status: event.Pending, hash: 0x9e3779b97f4a7c15, sliceLimit: sliceTasks}
 	m.eval0.init(m)
 	return m
 }
@@ -245,7 +246,7 @@ func (m *Machine) secretsResolved(b *event.SecretsResolved) {
 	if !m.wantsSecrets {
 		return
 	}
-	m.wantsSecrets = false
+	m.wantsSecrets, m.secretsWaiting = false, false
 	m.secrets = map[string]any{}
 	for _, s := range b.Secrets {
 		v, err := s.Value.Any()
@@ -301,7 +302,7 @@ func (m *Machine) slice() {
 			_ = m.answer(e) // of a known type: it was looked at when it was kept
 			continue
 		}
-		if m.sliceTasks >= sliceTasks || m.eval0.used() >= sliceSteps {
+		if m.sliceTasks >= m.sliceLimit || m.eval0.used() >= sliceSteps {
 			m.more = true
 			break
 		}
@@ -387,10 +388,6 @@ func (m *Machine) resume() {
 		return
 	}
 	m.suspended = false
-	for _, f := range m.waiting {
-		f.answered = false
-	}
-	m.secretsWaiting = false
 	m.tellChildren("resume")
 	m.status = event.Suspended
 	m.setStatus(event.Running, nil)
