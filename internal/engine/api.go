@@ -314,7 +314,7 @@ func (e *Engine) Tell(ctx context.Context, id event.RunID, kind journal.InboxKin
 		return fmt.Errorf("run %s is %s: %w", id, row.Status, ErrEnded)
 	}
 	now := e.o.Clock.Now()
-	data := e.encodePlain(id, []event.Event{{At: now, Body: body}})
+	data := event.Append(nil, []event.Event{{At: now, Body: body}}, nil) // acts hold no secrets
 	b := journal.Batch{Inbox: []journal.InboxRow{{Run: id, Kind: kind, Key: key, Data: data, At: now}}}
 	if err := e.Commit(ctx, &b); err != nil {
 		return err

@@ -49,9 +49,14 @@ func (r *run) storeChild(b *journal.Batch, c *machine.StartChild) {
 	b.Appends = append(b.Appends, journal.Row{Run: c.Child, Sequence: 1, At: r.at, Revision: machine.Revision, Data: data})
 }
 
+// childSealed reports whether the child's own rows will be encrypted; when its
+// definition is not at hand, they are if they can be.
 func (r *run) childSealed(digest string) bool {
-	d := r.s.e.defs.cached(digest)
-	return d == nil && r.s.e.o.Sealer != nil || d != nil && d.sealed
+	if d := r.s.e.defs.cached(digest); d != nil {
+		return d.sealed
+	}
+	_, err := r.s.e.sealer()
+	return err == nil
 }
 
 // childStored makes the child live once its first event is durable.

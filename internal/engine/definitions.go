@@ -97,8 +97,10 @@ func (d *definitions) take(def *workflow.Definition) (*definition, error) {
 				"workflow %s: %s is a task of the kind %q, which this version of Downbeat cannot carry out", c.id, n.Reference, n.Call.Kind)}
 		}
 	}
-	if c.sealed && d.e.o.Sealer == nil {
-		return nil, fmt.Errorf("workflow %s uses secrets or authentication, and there is no key to encrypt its runs with", c.id)
+	if c.sealed {
+		if _, err := d.e.sealer(); err != nil {
+			return nil, fmt.Errorf("workflow %s uses secrets or authentication, so its runs must be encrypted: %w", c.id, err)
+		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

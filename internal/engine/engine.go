@@ -43,6 +43,8 @@ var (
 	ErrDiverged = errors.New("replay diverged")
 )
 
+var errNoKey = errors.New("there is no key to encrypt with")
+
 // Sealer encrypts what is stored of runs that hold secrets. The additional data binds it to its run.
 type Sealer interface {
 	Seal(dst, plain, ad []byte) []byte
@@ -57,8 +59,8 @@ type Options struct {
 	Worker    *worker.Worker
 	// Secrets resolves the names that a definition lists.
 	Secrets *secret.Resolver
-	// Sealer is nil when runs with secrets must be refused.
-	Sealer Sealer
+	// Sealer opens the key when it is first needed; nil: runs with secrets are refused.
+	Sealer func() (Sealer, error)
 	// Library finds definitions that are not deployed in the store; nil: none.
 	Library Library
 	Program program.Options
@@ -101,6 +103,7 @@ type Engine struct {
 	groups groups
 	loader loader
 	waker  waker
+	sealer func() (Sealer, error)
 
 	live atomic.Int64 // bytes that live runs hold, about
 
@@ -125,7 +128,10 @@ func New(o Options) *Engine {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{o: o}
+	if o.Sealer == nil {
+		o.Sealer = func() (Sealer, error) { return nil, errNoKey }
+	}
+	e := &Engine{o: o, sealer: sync.OnceValues(o.Sealer)}
 	e.room.L = &e.mu
 	e.defs.init(e)
 	e.groups.init()

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
@@ -37,7 +36,12 @@ func (d *definition) encodeFor(to event.RunID, events []event.Event) []byte {
 }
 
 func (e *Engine) seal(id event.RunID, plain []byte) []byte {
-	return e.o.Sealer.Seal([]byte{sealedForm}, plain, id[:])
+	sealer, err := e.sealer()
+	if err != nil {
+		// Every sealed definition was refused without a key, so there was one a moment ago.
+		panic(fmt.Sprintf("seal a row of run %s: %v", id, err))
+	}
+	return sealer.Seal([]byte{sealedForm}, plain, id[:])
 }
 
 // unseal returns the plain form of what the engine stored of a run.
@@ -45,10 +49,11 @@ func (e *Engine) unseal(id event.RunID, data []byte) ([]byte, error) {
 	if len(data) == 0 || data[0] != sealedForm {
 		return data, nil
 	}
-	if e.o.Sealer == nil {
-		return nil, errors.New("the row is encrypted and there is no key")
+	sealer, err := e.sealer()
+	if err != nil {
+		return nil, fmt.Errorf("the row is encrypted: %w", err)
 	}
-	plain, err := e.o.Sealer.Open(nil, data[1:], id[:])
+	plain, err := sealer.Open(nil, data[1:], id[:])
 	if err != nil {
 		return nil, fmt.Errorf("decrypt (is the key of this data directory the one it was written with?): %w", err)
 	}
@@ -78,13 +83,4 @@ func (e *Engine) LastEvents(ctx context.Context, id event.RunID) ([]event.Event,
 		return nil, fmt.Errorf("read journal of run %s: it is empty: %w", id, journal.ErrNotFound)
 	}
 	return e.Decode(ctx, id, rec.Rows[len(rec.Rows)-1].Data)
-}
-
-// encodePlain writes events for another run's inbox when its definition is not at hand: encrypted where there is a key.
-func (e *Engine) encodePlain(id event.RunID, events []event.Event) []byte {
-	data := event.Append(nil, events, nil)
-	if e.o.Sealer == nil {
-		return data
-	}
-	return e.seal(id, data)
 }

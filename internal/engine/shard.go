@@ -221,7 +221,8 @@ func (s *shard) touch(r *run) {
 
 // flush submits what the runs have gathered, one request a run at a time.
 func (s *shard) flush() {
-	for i, r := range s.dirty {
+	for i := 0; i < len(s.dirty); i++ { // submitting may touch the run again
+		r := s.dirty[i]
 		s.dirty[i] = nil
 		r.dirty = false
 		if r.state == live && !r.inflight && !r.more {
