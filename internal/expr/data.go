@@ -470,3 +470,32 @@ func (m *meter) toEntries(v any) any {
 	}
 	return out
 }
+
+// ranger is jq's range. Each number that it gives is charged for, because
+// most go into an array.
+type ranger struct {
+	m                *meter
+	value, end, step any
+}
+
+func (m *meter) rangeOf(start, end, step any) gojq.Iter {
+	for _, x := range []any{start, end, step} {
+		if _, ok := gojq.ToFloat64(x); !ok {
+			return gojq.NewIter[any](cannot("range", x))
+		}
+	}
+	return &ranger{m, start, end, step}
+}
+
+// Next implements gojq.Iter.
+func (r *ranger) Next() (any, bool) {
+	if gojq.Compare(r.step, 0)*gojq.Compare(r.value, r.end) >= 0 {
+		return nil, false
+	}
+	if !r.m.charge(2) {
+		return r.m.stopped, true
+	}
+	v := r.value
+	r.value = r.m.add(v, r.step)
+	return v, true
+}

@@ -42,25 +42,35 @@ type removed struct{}
 // getForEdit is getpath for an update: what it hands out may be kept
 // anywhere, so it is changed in place no more.
 func (m *meter) getForEdit(v, path, ed any) any {
-	p, ok := path.([]any)
-	if !ok {
-		return cannotWith("getpath", v, path)
-	}
-	m.charge(len(p))
-	out := v
-	e, _ := ed.(*editor)
-	for _, k := range p {
-		if _, slice := k.(map[string]any); slice {
-			clear(e.owned) // a slice shares its array's memory, but not its address
-		}
-		if out = m.at(out, k); isError(out) {
-			return errors.New("getpath(" + gojq.Preview(path) + ") cannot be applied to " + gojq.Preview(v) + ": " + out.(error).Error()) //nolint:errcheck // isError
+	out := m.getpath(v, path)
+	e, ok := ed.(*editor)
+	if p, list := path.([]any); ok && list {
+		for _, k := range p {
+			if _, slice := k.(map[string]any); slice {
+				clear(e.owned) // a slice shares its array's memory, but not its address
+			}
 		}
 	}
 	switch out.(type) {
 	case []any, map[string]any:
 		if e.owns(out) {
 			clear(e.owned)
+		}
+	}
+	return out
+}
+
+func (m *meter) getpath(v, path any) any {
+	p, ok := path.([]any)
+	if !ok {
+		return cannotWith("getpath", v, path)
+	}
+	m.charge(len(p))
+	out := v
+	for _, k := range p {
+		out = m.at(out, k)
+		if err, failed := out.(error); failed {
+			return errors.New("getpath(" + gojq.Preview(path) + ") cannot be applied to " + gojq.Preview(v) + ": " + err.Error())
 		}
 	}
 	return out
@@ -108,7 +118,7 @@ func (m *meter) slice(v any, k map[string]any) any {
 		if err != nil {
 			return err
 		}
-		return v[start:end]
+		return v[start:end:end] // no room behind: what follows is not its own
 	}
 	return errors.New("expected an array but got: " + describe(v))
 }
@@ -314,6 +324,29 @@ func (m *meter) updateSlice(v any, list []any, k map[string]any, path []any, x a
 		e.own(w)
 	}
 	return w, nil
+}
+
+// appendInPlace is . + list in a reduce.
+func (m *meter) appendInPlace(v, list, ed any) any {
+	e, _ := ed.(*editor)
+	old, ok1 := v.([]any)
+	more, ok2 := list.([]any)
+	if !ok1 || !ok2 || len(more) == 0 {
+		return m.add(v, list)
+	}
+	n := len(old) + len(more)
+	if len(old) == 0 || !e.owns(old) || n > cap(old) {
+		room := max(n, 2*len(old), 4)
+		if !m.room(2*n) || !m.charge(2*room) {
+			return nil
+		}
+		w := make([]any, len(old), room)
+		copy(w, old)
+		old = w
+		e.own(w)
+	}
+	m.charge(2 * len(more))
+	return append(old, more...)
 }
 
 // drop notes that path is to be deleted when the assignment is done.

@@ -30,6 +30,11 @@ func newInstance(q *gojq.Query, vars []string, used map[string]bool) (*instance,
 			}))
 		}
 	}
+	if used["__range"] {
+		options = append(options, gojq.WithIterFunction("__range", 3, 3, func(_ any, args []any) gojq.Iter {
+			return in.m.rangeOf(args[0], args[1], args[2])
+		}))
+	}
 	var err error
 	in.code, err = gojq.Compile(q, options...)
 	return in, err
@@ -89,9 +94,11 @@ var natives = []native{
 
 	{"__editor", 0, 0, func(in *instance, _ any, _ []any) any { return &editor{} }},
 	{"__get", 2, 2, func(in *instance, v any, a []any) any { return in.m.getForEdit(v, a[0], a[1]) }},
+	{"__peek", 1, 1, func(in *instance, v any, a []any) any { return in.m.getpath(v, a[0]) }},
 	{"__set", 3, 3, func(in *instance, v any, a []any) any { return in.m.set(v, a[0], a[1], a[2]) }},
 	{"__drop", 2, 2, func(in *instance, v any, a []any) any { return in.m.drop(v, a[0], a[1]) }},
 	{"__finish", 1, 1, func(in *instance, v any, a []any) any { return in.m.finish(v, a[0]) }},
+	{"__append", 2, 2, func(in *instance, v any, a []any) any { return in.m.appendInPlace(v, a[0], a[1]) }},
 	{"__setpath", 2, 2, func(in *instance, v any, a []any) any { return in.m.set(v, a[0], a[1], &editor{}) }},
 	{"__delpaths", 1, 1, func(in *instance, v any, a []any) any { return in.m.deletePaths(v, a[0], &editor{}) }},
 

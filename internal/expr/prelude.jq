@@ -9,6 +9,14 @@ def __modify(p; f):
     (__set($p; __get($p; $e) | f; $e) | ., break $out), __drop($p; $e)) |
   __finish($e);
 
+# In a reduce (see reduce.go), with the editor of all of it.
+def __assign_in(p; $x; $e): reduce path(p) as $q (.; __set($q; $x; $e));
+def __update_in(p; f; $e): reduce path(p) as $q (.; __set($q; __peek($q) | f; $e));
+
+def __range_to($end): __range(0; $end; 1);
+def __range_from($start; $end): __range($start; $end; 1);
+def __range_by($start; $end; $step): __range($start; $end; $step);
+
 def __map_values(f): __modify(.[]; f);
 def __sum_of(f): [f] | __sum;
 def __from_entries:

@@ -27,6 +27,7 @@ var renamed = map[string]string{
 	"capture/1": "__capture", "capture/2": "__capture_with", "scan/1": "__scan", "scan/2": "__scan_with",
 	"splits/1": "__splits", "splits/2": "__splits_with", "split/2": "__split_with",
 	"sub/2": "__sub", "sub/3": "__sub_with", "gsub/2": "__gsub", "gsub/3": "__gsub_with",
+	"range/1": "__range_to", "range/2": "__range_from", "range/3": "__range_by",
 	"INDEX/1": "__INDEX", "INDEX/2": "__INDEX_of", "IN/1": "__IN", "IN/2": "__IN_of",
 }
 
@@ -151,9 +152,47 @@ func (r *rewriter) operator(q *gojq.Query, _ *names) {
 	} else if q.Op == gojq.OpModify {
 		call = r.call("__modify", q.Left, q.Right)
 	} else {
+		r.separate(q)
 		return
 	}
 	q.Term, q.Left, q.Right, q.Op = call.Term, nil, nil, 0
+}
+
+// separate puts a call between branches and a constant or variable after them:
+// "(.a or .b) | 1". There gojq (v0.12.20) takes the instruction that drops the
+// value out of one branch only, and the other leaves it on its stack, where
+// what comes next takes it for an argument (TestConstantAfterBranches).
+func (r *rewriter) separate(q *gojq.Query) {
+	if q.Op == gojq.OpPipe && len(q.Patterns) == 0 && branches(q.Left) && beginsWithConstant(q.Right) {
+		q.Right = pipe(r.call("__bytes"), q.Right)
+	}
+}
+
+func branches(q *gojq.Query) bool {
+	if q.Term == nil || len(q.FuncDefs) > 0 {
+		return true
+	}
+	switch q.Term.Type { //nolint:exhaustive // the others may branch
+	case gojq.TermTypeIdentity, gojq.TermTypeIndex, gojq.TermTypeFunc, gojq.TermTypeNumber:
+		return false
+	}
+	return true
+}
+
+func beginsWithConstant(q *gojq.Query) bool {
+	if len(q.FuncDefs) > 0 || q.Term == nil {
+		return q.Term == nil && q.Op == gojq.OpPipe && beginsWithConstant(q.Left) || len(q.FuncDefs) > 0
+	}
+	switch q.Term.Type { //nolint:exhaustive // the others begin with something else
+	case gojq.TermTypeFunc:
+		return strings.HasPrefix(q.Term.Func.Name, "$")
+	case gojq.TermTypeQuery:
+		return beginsWithConstant(q.Term.Query)
+	case gojq.TermTypeNull, gojq.TermTypeTrue, gojq.TermTypeFalse, gojq.TermTypeNumber, gojq.TermTypeString,
+		gojq.TermTypeFormat, gojq.TermTypeUnary, gojq.TermTypeObject, gojq.TermTypeArray:
+		return true
+	}
+	return false
 }
 
 // definition makes a function that calls itself cost more, for each level of
@@ -183,6 +222,14 @@ func (r *rewriter) term(t *gojq.Term, bound *names) {
 		}
 	case gojq.TermTypeFormat:
 		r.format(t)
+	case gojq.TermTypeReduce:
+		if r.reduceInPlace(t.Reduce.Update) {
+			// __editor as $__e | reduce …
+			group(t, &gojq.Query{
+				Left: r.call("__editor"), Op: gojq.OpPipe, Right: bare(t),
+				Patterns: []*gojq.Pattern{{Name: editorVariable}},
+			})
+		}
 	case gojq.TermTypeIndex:
 		if needsGuard(t.Index) {
 			suffixes := append([]*gojq.Suffix{{Index: t.Index}}, t.SuffixList...)

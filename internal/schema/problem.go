@@ -138,6 +138,9 @@ func describe(e *jsonschema.ValidationError) string {
 	case *kind.Pattern:
 		return short(k.Got) + " does not match the pattern " + k.Want
 	case *kind.Format:
+		if k.Want == "regex" && k.Err != nil {
+			return k.Err.Error() // ours: see compilePattern
+		}
 		return short(k.Got) + " is not a valid " + k.Want
 	case *kind.Not:
 		return "matches what is not allowed"
