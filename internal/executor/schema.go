@@ -18,7 +18,7 @@ func SchemaOf(arguments any) any {
 }
 
 func schemaOf(t reflect.Type) map[string]any {
-	switch t.Kind() {
+	switch t.Kind() { //nolint:exhaustive // the kinds that arguments can have
 	case reflect.Pointer:
 		return schemaOf(t.Elem())
 	case reflect.String:

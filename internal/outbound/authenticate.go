@@ -25,7 +25,7 @@ type authenticator interface {
 // authenticator resolves the policy of a call; nil when it has none.
 func (c *Client) authenticator(ctx context.Context, call *Call) (authenticator, error) {
 	if call.Authentication == nil {
-		return nil, nil //nolint:nilnil // none is no mistake
+		return nil, nil // none is no mistake
 	}
 	policy, ok := call.Authentication.(map[string]any)
 	if !ok || len(policy) != 1 {
@@ -59,7 +59,7 @@ func (c *Client) authenticator(ctx context.Context, call *Call) (authenticator, 
 		}
 		return nil, configuration("authentication by %q is not known; known are basic, bearer, digest", scheme)
 	}
-	return nil, nil //nolint:nilnil // not reached: the policy has one entry
+	return nil, nil // not reached: the policy has one entry
 }
 
 // resolve gives the settings of a scheme: those written inline, or the keys of

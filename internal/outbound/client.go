@@ -286,8 +286,8 @@ func (h *hop) RoundTrip(r *http.Request) (*http.Response, error) {
 			return response, err
 		}
 		// Read what little there is, so that the connection can be used again.
-		_, _ = io.CopyN(io.Discard, response.Body, 64<<10) //nolint:errcheck // only a courtesy
-		_ = response.Body.Close()                          //nolint:errcheck // nobody wants it
+		_, _ = io.CopyN(io.Discard, response.Body, 64<<10) // only a courtesy
+		_ = response.Body.Close()                          // nobody wants it
 		again = true
 	}
 }

@@ -90,14 +90,15 @@ func (r *rules) checkRequest(request *http.Request) error {
 	if r.deny.hasName(host) {
 		return refused(host, "is denied")
 	}
-	if proxy, err := r.proxy(request); err != nil || proxy == nil {
-		return nil //nolint:nilerr // the transport asks again and reports it
+	proxy, err := r.proxy(request)
+	if err == nil && proxy != nil {
+		a, err := netip.ParseAddr(host)
+		if err != nil {
+			a = netip.Addr{}
+		}
+		return r.checkAddress(host, a)
 	}
-	a, err := netip.ParseAddr(host)
-	if err != nil {
-		a = netip.Addr{}
-	}
-	return r.checkAddress(host, a)
+	return nil // an error of the proxy's choice is met again by the transport
 }
 
 // checkAddress checks an address that a host was resolved to; the zero address

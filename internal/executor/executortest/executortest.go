@@ -104,6 +104,7 @@ func Exercise(t *testing.T, s Subject) {
 }
 
 func cancellation(t *testing.T, s Subject) {
+	t.Helper()
 	before := Children(t)
 	ignore := goleak.IgnoreCurrent()
 	r, log := Request(t, s.Kind, s.Hangs)
@@ -141,6 +142,7 @@ func cancellation(t *testing.T, s Subject) {
 }
 
 func anyArguments(t *testing.T, s Subject) {
+	t.Helper()
 	rapid.Check(t, func(rt *rapid.T) {
 		arguments := value.Normalize(anyValue(3).Draw(rt, "arguments"))
 		if m, ok := s.Works.(map[string]any); ok && rapid.Bool().Draw(rt, "spoil one") {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/executor"
 )
 
@@ -40,7 +41,7 @@ func start(p *program) (*child, error) {
 	var theirs []*os.File
 	defer func() {
 		for _, f := range theirs {
-			_ = f.Close() //nolint:errcheck // the child has its own
+			_ = f.Close() // the child has its own
 		}
 	}()
 	pipe := func(toChild bool) (ours, other *os.File, err error) {
@@ -80,7 +81,7 @@ func start(p *program) (*child, error) {
 	}
 	c.pid = c.cmd.Process.Pid
 	go func() {
-		_ = c.cmd.Wait() //nolint:errcheck // ProcessState says all
+		_ = c.cmd.Wait() // ProcessState says all
 		close(c.done)
 	}()
 	return c, nil
@@ -90,7 +91,7 @@ func start(p *program) (*child, error) {
 func (c *child) close() {
 	for _, f := range []*os.File{c.gate, c.stdin, c.stdout, c.stderr} {
 		if f != nil {
-			_ = f.Close() //nolint:errcheck // twice is harmless
+			_ = f.Close() // twice is harmless
 		}
 	}
 }
@@ -106,20 +107,20 @@ func (c *child) feed(text string) {
 	c.feeding.Go(func() {
 		// A program need not read its input: then the pipe breaks, which is no error.
 		_, err := c.stdin.WriteString(text)
-		_ = errors.Join(err, c.stdin.Close()) //nolint:errcheck // see above
+		_ = errors.Join(err, c.stdin.Close()) // see above
 	})
 }
 
 func (c *child) finishFeeding() {
 	if c.stdin != nil {
-		_ = c.stdin.Close() //nolint:errcheck // wakes the writer
+		_ = c.stdin.Close() // wakes the writer
 		c.feeding.Wait()
 	}
 }
 
 // await waits for the program, and ends its group when ctx is done before
 // (false then). In both cases nothing of the group is left when it returns,
-// unless the system does not let us end it.
+// unless the system does not let us end it (see stuck).
 func (c *child) await(ctx context.Context, grace time.Duration) bool {
 	ended := true
 	select {
@@ -139,10 +140,20 @@ func (c *child) await(ctx context.Context, grace time.Duration) bool {
 	c.terminate()
 	if !c.groupGone(grace) {
 		c.kill()
-		<-c.done
-		c.groupGone(2 * time.Second)
+		// What another user owns (sudo) may stay in spite of that.
+		c.groupGone(5 * time.Second)
 	}
 	return ended
+}
+
+// stuck reports that the program runs on although it was killed.
+func (c *child) stuck() bool {
+	select {
+	case <-c.done:
+		return false
+	default:
+		return true
+	}
 }
 
 // groupGone waits for the whole group to end, at most for d.
@@ -184,7 +195,7 @@ func (c *child) exit() exit {
 func (c *child) handle(key string) (map[string]any, error) {
 	id, err := identify(c.pid)
 	if err != nil {
-		return nil, executor.NewProblem("runtime", 500, "Process not identified", "%v", err)
+		return nil, executor.NewProblem(event.Runtime, 500, "Process not identified", "%v", err)
 	}
 	id.key = key
 	return id.handle(), nil

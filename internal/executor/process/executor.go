@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -156,6 +157,8 @@ func (e *Executor) run(ctx context.Context, r *executor.Request, p *program) (ex
 	out.finish()
 	c.finishFeeding()
 	switch {
+	case !ended && c.stuck():
+		return executor.Result{}, fmt.Errorf("process %d cannot be ended and runs on: %w", c.pid, context.Cause(limited))
 	case !ended && ctx.Err() != nil:
 		return executor.Result{}, context.Cause(ctx)
 	case !ended || out.exceeded():

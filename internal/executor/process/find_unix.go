@@ -19,7 +19,7 @@ func find(variables []string, names ...string) (string, bool) {
 			}
 			continue
 		}
-		for _, dir := range strings.Split(path, ":") {
+		for dir := range strings.SplitSeq(path, ":") {
 			if file := filepath.Join(dir, name); filepath.IsAbs(file) && executable(file) {
 				return file, true
 			}

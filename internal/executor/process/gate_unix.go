@@ -3,6 +3,7 @@
 package process
 
 import (
+	"errors"
 	"os"
 	"syscall"
 )
@@ -27,7 +28,7 @@ func gate() {
 	var b [1]byte
 	for {
 		n, err := syscall.Read(file, b[:])
-		if err == syscall.EINTR { //nolint:errorlint // as the system call gives it
+		if errors.Is(err, syscall.EINTR) {
 			continue
 		}
 		if n != 1 {
@@ -37,6 +38,6 @@ func gate() {
 	}
 	syscall.CloseOnExec(file)
 	err := syscall.Exec(os.Args[1], os.Args[2:], os.Environ())
-	_, _ = syscall.Write(file, []byte(err.Error())) //nolint:errcheck // nobody is left to tell
+	_, _ = syscall.Write(file, []byte(err.Error())) // nobody is left to tell
 	syscall.Exit(126)
 }

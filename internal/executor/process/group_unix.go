@@ -57,12 +57,12 @@ func (c *child) open() error {
 }
 
 func (c *child) terminate() {
-	_ = syscall.Kill(-c.pid, syscall.SIGTERM) //nolint:errcheck // it may be gone, which is what we want
-	_ = syscall.Kill(-c.pid, syscall.SIGCONT) //nolint:errcheck // a stopped process would not notice
+	_ = syscall.Kill(-c.pid, syscall.SIGTERM) // it may be gone, which is what we want
+	_ = syscall.Kill(-c.pid, syscall.SIGCONT) // a stopped process would not notice
 }
 
 func (c *child) kill() {
-	_ = syscall.Kill(-c.pid, syscall.SIGKILL) //nolint:errcheck // it may be gone, which is what we want
+	_ = syscall.Kill(-c.pid, syscall.SIGKILL) // it may be gone, which is what we want
 }
 
 func (c *child) groupLives() bool { return groupLives(c.pid) }

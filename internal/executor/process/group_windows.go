@@ -35,7 +35,7 @@ func taskkill(pid int, force bool) {
 	if err != nil {
 		return
 	}
-	_ = (&exec.Cmd{Path: path, Args: args}).Run() //nolint:errcheck // it may be gone, which is what we want
+	_ = (&exec.Cmd{Path: path, Args: args}).Run() // it may be gone, which is what we want
 }
 
 func exitOf(state *os.ProcessState) exit { return exit{code: state.ExitCode()} }

@@ -104,7 +104,7 @@ func (s *stream) write(b []byte) {
 // flush logs what is held. A log that cannot be written must not fail the task.
 func (s *stream) flush() {
 	if len(s.line) > 0 {
-		_, _ = s.log.Write(s.line) //nolint:errcheck // see above
+		_, _ = s.log.Write(s.line) // see above
 		s.line = s.line[:0]
 	}
 }
@@ -126,7 +126,7 @@ func (o *output) finish() {
 			quiet = 0
 		}
 	}
-	_ = errors.Join(o.pipes[0].Close(), o.pipes[1].Close()) //nolint:errcheck // to wake the readers
+	_ = errors.Join(o.pipes[0].Close(), o.pipes[1].Close()) // to wake the readers
 	<-ended
 }
 

@@ -88,7 +88,7 @@ func scriptFile(r *executor.Request, a *scriptArguments) (file string, remove fu
 		return "", nil, fmt.Errorf("write the script: %w", errors.Join(err, os.Remove(f.Name())))
 	}
 	file, err = filepath.Abs(f.Name())
-	return file, func() { _ = os.Remove(f.Name()) }, err //nolint:errcheck // the directory goes with the attempt anyway
+	return file, func() { _ = os.Remove(f.Name()) }, err // the directory goes with the attempt anyway
 }
 
 var (
