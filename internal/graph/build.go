@@ -245,7 +245,7 @@ func body(t *workflow.Task) (workflow.TaskList, listShape) {
 	case t.Listen != nil && t.Listen.Foreach != nil:
 		return t.Listen.Foreach.Do, loopList
 	case t.Call != nil && t.Call.Map != nil:
-		return t.Call.Map.Do, loopList
+		return t.Call.Map.Do, plainList // drawn as a stack: its items run side by side
 	case t.Call != nil && t.Call.Foreach != nil:
 		return t.Call.Foreach.Do, loopList
 	}

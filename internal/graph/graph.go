@@ -13,6 +13,7 @@ package graph
 import (
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/downbeat-dev/downbeat/internal/workflow"
 )
@@ -114,6 +115,11 @@ func (g *Graph) children(i int) []int { return g.inside[i+1] }
 
 // framed reports that a node is a box around others.
 func (n *Node) framed() bool { return n.Role == Frame || n.Role == Section }
+
+// loops reports that a frame is gone through once for each item or event.
+func (n *Node) loops() bool {
+	return n.Role == Frame && !slices.Contains([]string{"do", "fork", "try"}, n.Kind)
+}
 
 // write hands a finished drawing to w in one piece.
 func write(w io.Writer, what string, drawing []byte) error {

@@ -57,15 +57,12 @@ var weights = [...]int{
 // were entered. References that the drawing does not have are left out.
 func (g *Graph) Trace(run string, status event.Status, tasks []Activation) *Overlay {
 	o := &Overlay{Run: run, Status: status, Marks: map[string]Mark{}, Taken: map[Hop]bool{}}
-	t := tracer{g: g, o: o, nodes: map[string]int{}, edges: map[[2]int]bool{}, loops: map[int]bool{}, last: map[round]int{}}
+	t := tracer{g: g, o: o, nodes: map[string]int{}, edges: map[[2]int]bool{}, last: map[round]int{}}
 	for i, n := range g.Nodes {
 		t.nodes[n.ID] = i
 	}
 	for _, e := range g.Edges {
 		t.edges[[2]int{e.From, e.To}] = true
-		if e.Kind == Loop && g.Nodes[e.From].Role == Exit {
-			t.loops[g.Nodes[e.From].Parent] = true
-		}
 	}
 	for i := range tasks {
 		if at, ok := t.nodes[tasks[i].Reference]; ok && int(tasks[i].Status) < len(weights) {
@@ -92,7 +89,6 @@ type tracer struct {
 	o     *Overlay
 	nodes map[string]int
 	edges map[[2]int]bool
-	loops map[int]bool  // frames that are gone through in rounds
 	last  map[round]int // the activation that came last
 }
 
@@ -198,7 +194,7 @@ func (t *tracer) rounds(all []Activation) {
 		switch {
 		case frame >= 0 && t.part(frame, Split) >= 0:
 			round = at // a branch counts as a round
-		case frame < 0 || !t.loops[frame] || round < 0:
+		case frame < 0 || !t.g.Nodes[frame].loops() || round < 0:
 			continue
 		}
 		if rounds[a.Parent] == nil {

@@ -145,6 +145,9 @@ func (s *svg) frame(i, depth int) {
 	if m.Status != 0 {
 		class += " " + m.Status.String()
 	}
+	if n.Kind == "call map" {
+		fmt.Fprintf(s, `<path class="%s" d="%s"/>`, class, roundedRect(box{b.x + 5, b.y + 5, b.w, b.h}, 8))
+	}
 	fmt.Fprintf(s, `<path class="%s" d="%s"/>`, class, roundedRect(b, 8))
 	x, y, text := b.x+14, b.y+22, b.w-28
 	face := "t"

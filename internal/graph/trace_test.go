@@ -1,0 +1,133 @@
+package graph_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/graph"
+)
+
+func TestTraceFindsThePathTaken(t *testing.T) {
+	t.Parallel()
+	g := load(t, "testdata/orders.yaml")
+	o := g.Trace("", event.Running, orders(event.Running))
+	loop, fork := "/do/1/checkStock", "/do/4/processPhysical"
+	want := map[graph.Hop]bool{
+		{From: "#start", To: "/do/0/loadOrder"}:                      true,
+		{From: "/do/0/loadOrder", To: loop}:                          true,
+		{From: loop, To: "/do/2/kindOfOrder"}:                        true,
+		{From: "/do/2/kindOfOrder", To: fork}:                        true,
+		{From: loop + "/do/0/reserve", To: loop + "/do/1/enough"}:    true,
+		{From: loop + "/do/1/enough", To: loop + "/do/2/note"}:       true,
+		{From: loop + "/do/1/enough", To: loop + "#exit"}:            true,
+		{From: loop + "/do/2/note", To: loop + "#exit"}:              true,
+		{From: loop + "#exit", To: loop + "/do/0/reserve"}:           true,
+		{From: fork + "#split", To: fork + "/fork/branches/0/pack"}:  true,
+		{From: fork + "#split", To: fork + "/fork/branches/1/label"}: true,
+		{From: fork + "#split", To: fork + "/fork/branches/2/truck"}: true,
+	}
+	if diff := cmp.Diff(want, o.Taken); diff != "" {
+		t.Errorf("edges taken (-want +got):\n%s", diff)
+	}
+	wantLoop := graph.Mark{Status: event.Completed, Duration: 72 * time.Second, Entered: 1, Attempts: 1, Done: 2, Total: 2}
+	if diff := cmp.Diff(wantLoop, o.Marks[loop]); diff != "" {
+		t.Errorf("mark of the loop (-want +got):\n%s", diff)
+	}
+	if got, want := o.Marks[fork].Note(), "1 / 3, 1 failed · 1 h 5 min"; got != want {
+		t.Errorf("note of the fork: %q, want %q", got, want)
+	}
+}
+
+// D9, D15c, DSL 113, 116: a skipped task goes on in order; an error caught goes
+// to the handler, and back when it is tried again.
+func TestTraceOfRetriesSkipsAndEnds(t *testing.T) {
+	t.Parallel()
+	g := parse(t, head+`
+  - guard:
+      try:
+        - risky: {call: http, with: {method: get, endpoint: 'https://a.example'}}
+      catch:
+        retry: {limit: {attempt: {count: 2}}}
+        do:
+          - mend: {set: {x: 1}}
+  - maybe: {if: .no, set: {x: 1}, then: end}
+  - last: {set: {x: 2}}
+`)
+	try := "/do/0/guard"
+	o := g.Trace("", event.Completed, []graph.Activation{
+		{Reference: try, Parent: -1, Status: event.Completed},
+		{Reference: try + "/try/0/risky", Parent: 0, Status: event.Faulted},
+		{Reference: try + "/try/0/risky", Parent: 0, Status: event.Faulted},
+		{Reference: try + "/catch/do/0/mend", Parent: 0, Status: event.Completed},
+		{Reference: "/do/1/maybe", Parent: -1, Status: event.Completed, Skipped: true},
+		{Reference: "/do/2/last", Parent: -1, Status: event.Completed},
+	})
+	want := map[graph.Hop]bool{
+		{From: "#start", To: try}:                true,
+		{From: try + "#try", To: try + "#catch"}: true,
+		{From: try + "#catch", To: try + "#try"}: true,
+		{From: try, To: "/do/1/maybe"}:           true,
+		{From: "/do/1/maybe", To: "/do/2/last"}:  true,
+		{From: "/do/2/last", To: "#end"}:         true,
+	}
+	if diff := cmp.Diff(want, o.Taken); diff != "" {
+		t.Errorf("edges taken (-want +got):\n%s", diff)
+	}
+	if got, want := o.Marks["/do/1/maybe"].Word(), "skipped"; got != want {
+		t.Errorf("word %q, want %q", got, want)
+	}
+	if got, want := o.Marks[try+"/try/0/risky"].Note(), "×2"; got != want {
+		t.Errorf("note %q, want %q", got, want)
+	}
+}
+
+// D36: rounds of a map that failed are counted.
+func TestTraceCountsTheItemsOfAMap(t *testing.T) {
+	t.Parallel()
+	g := load(t, "testdata/kinds.yaml")
+	m, patch := "/do/4/everyHost", "/do/4/everyHost/with/do/0/patch"
+	o := g.Trace("", event.Running, []graph.Activation{
+		{Reference: m, Parent: -1, Status: event.Running, Total: 120, Duration: 90 * time.Second},
+		{Reference: patch, Parent: 0, Iteration: []int{0}, Status: event.Faulted},
+		{Reference: patch, Parent: 0, Iteration: []int{1}, Status: event.Completed},
+		{Reference: patch, Parent: 0, Iteration: []int{2}, Status: event.Running},
+	})
+	if got, want := o.Marks[m].Note(), "2 / 120, 1 failed · 1 min 30 s"; got != want {
+		t.Errorf("note %q, want %q", got, want)
+	}
+	if got, want := o.Marks[patch].Status, event.Faulted; got != want {
+		t.Errorf("status %v, want %v: a fault needs attention first", got, want)
+	}
+}
+
+func TestSpan(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{
+		0: "<1 ms", 340 * time.Millisecond: "340 ms", 2340 * time.Millisecond: "2.3 s", 59 * time.Second: "59 s",
+		72 * time.Minute: "1 h 12 min", 48 * time.Hour: "2 d", 49*time.Hour + time.Second: "2 d 1 h", -time.Second: "<1 ms",
+	} {
+		if got := graph.Span(d); got != want {
+			t.Errorf("%d: %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestWriteErrorSaysWhat(t *testing.T) {
+	t.Parallel()
+	g := parse(t, head+"  - a: {set: {x: 1}}\n")
+	for ext, r := range renderers {
+		if err := r(g, broken{}, nil); !errors.Is(err, errBroken) {
+			t.Errorf("%s: %v", ext, err)
+		}
+	}
+}
+
+var errBroken = errors.New("disk full")
+
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, errBroken }
