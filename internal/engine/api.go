@@ -108,7 +108,7 @@ func (e *Engine) prepare(ctx context.Context, q *StartRequest) (*start, error) {
 	if st.group, err = e.groups.key(def, q.Input); err != nil {
 		return nil, err
 	}
-	return st, nil
+	return st, e.full(ctx, def, st.group)
 }
 
 func (e *Engine) begin(ctx context.Context, st *start) error {

@@ -484,3 +484,67 @@ func TestPanicInExecutorIsAFault(t *testing.T) {
 		}
 	})
 }
+
+func TestConcurrencyQueuesRejectsAndReplaces(t *testing.T) {
+	for on, want := range map[string][]string{
+		"queue":   {"completed", "completed", "completed"},
+		"reject":  {"completed", "rejected", "completed"}, // the third has another key
+		"replace": {"cancelled", "completed", "completed"},
+	} {
+		t.Run(on, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				active, most := 0, 0
+				var mu sync.Mutex
+				ex := func(ctx context.Context, _ *executor.Request) (executor.Result, error) {
+					mu.Lock()
+					active++
+					most = max(most, active)
+					mu.Unlock()
+					defer func() { mu.Lock(); active--; mu.Unlock() }()
+					select {
+					case <-time.After(time.Minute):
+						return executor.Result{}, nil
+					case <-ctx.Done():
+						return executor.Result{}, context.Cause(ctx)
+					}
+				}
+				b := setup(t, newFakeStore(), shell(ex))
+				src := "document: {dsl: '1.0.3', namespace: test, name: c, version: '1.0.0', metadata: {downbeat: {concurrency: {limit: 1, key: .k, on: " + on + "}}}}\n" +
+					"do:\n  - a: {run: {shell: {command: x}}}\n"
+				def, findings := workflow.Decode([]byte(src))
+				for _, f := range findings {
+					t.Log(f.Format(""))
+				}
+				var ids []event.RunID
+				var got []string
+				for _, k := range []string{"a", "a", "b"} {
+					id, err := b.Submit(t.Context(), engine.StartRequest{Definition: def, Input: input(`{"k":"` + k + `"}`)})
+					if err != nil && !errors.Is(err, engine.ErrRejected) {
+						t.Fatal(err)
+					}
+					ids = append(ids, id)
+					got = append(got, "rejected")
+					if err == nil {
+						got[len(got)-1] = ""
+					}
+					synctest.Wait()
+				}
+				for i, id := range ids {
+					if got[i] == "" {
+						res, err := b.Wait(t.Context(), id)
+						if err != nil {
+							t.Fatal(err)
+						}
+						got[i] = res.Status.String()
+					}
+				}
+				if d := cmp.Diff(want, got); d != "" {
+					t.Error(d)
+				}
+				if most > 2 {
+					t.Errorf("%d at once", most)
+				}
+			})
+		})
+	}
+}

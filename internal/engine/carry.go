@@ -59,6 +59,23 @@ func (r *run) carry(c machine.Command) {
 	}
 }
 
+// unsent takes attempts out that were cancelled before they left.
+func (r *run) unsent(cs []machine.Command) {
+	for i, c := range cs {
+		x, ok := c.(*machine.CancelAttempt)
+		if !ok {
+			continue
+		}
+		for k, d := range cs[:i] {
+			if d, ok := d.(*machine.Dispatch); ok && d.Activation == x.Activation && d.Attempt == x.Attempt {
+				cs[k], cs[i] = nil, nil
+				r.s.send(message{kind: msgEvent, id: r.id, body: &event.TaskCancelled{Activation: x.Activation, Attempt: x.Attempt}})
+				break
+			}
+		}
+	}
+}
+
 // carryAgain carries out a command that an earlier process left without an answer.
 func (r *run) carryAgain(c machine.Command) {
 	switch c := c.(type) {

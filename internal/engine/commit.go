@@ -35,7 +35,7 @@ func (r *run) submit() {
 	f.shown, r.shown = r.shown, f.shown[:0]
 	f.acks, r.acks = r.acks, f.acks[:0]
 	f.facts, r.facts = r.facts, f.facts[:0]
-	f.end, f.at, f.sleep, f.look = r.end, r.at, false, r.wakes
+	f.end, f.at, f.sleep, f.look = r.end, r.at, false, r.wakes || len(f.facts) > 0
 	b := &f.request.Batch
 	*b = journal.Batch{InboxDone: f.facts, Starts: b.Starts[:0], Subscriptions: b.Subscriptions[:0], Unsubscribe: b.Unsubscribe[:0]}
 	f.updates[0] = journal.RunUpdate{ID: r.id}
@@ -79,7 +79,7 @@ func (r *run) storeStatus(f *flight) bool {
 	}
 	if at, ok := r.maySleep(); ok {
 		f.sleep, r.sleep = true, false
-		u.WakeAt, u.Release = at, !r.embedded
+		u.WakeAt, u.Release, u.Asleep = at, !r.embedded, true
 		update = true
 	}
 	if f.first {
@@ -101,8 +101,12 @@ func (r *run) storeRow(b *journal.Batch) {
 		n += sizeOf(r.events[i].Body)
 	}
 	data := r.encode(b, r.s.bytes(n), r.events)
+	hash := r.m.Hash()
+	if r.state == queued {
+		hash = 0 // the event is applied when the run begins
+	}
 	r.flight.rows[0] = journal.Row{
-		Run: r.id, Sequence: r.sequence, At: r.at, Revision: machine.Revision, Hash: r.m.Hash(), Data: data,
+		Run: r.id, Sequence: r.sequence, At: r.at, Revision: machine.Revision, Hash: hash, Data: data,
 	}
 	b.Appends = append(r.flight.rows[:1], b.Appends...)
 	r.grown.events += len(r.events)
@@ -207,9 +211,12 @@ func (s *shard) committed(r *run, err error) {
 	if f.look {
 		r.look()
 	}
+	r.unsent(f.commands)
 	for i, c := range f.commands {
 		f.commands[i] = nil
-		r.carry(c)
+		if c != nil {
+			r.carry(c)
+		}
 	}
 	f.commands = f.commands[:0]
 	if len(r.events) > 0 || len(r.commands) > 0 || len(r.facts) > 0 || len(r.acks) > 0 || r.wakes {

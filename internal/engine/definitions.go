@@ -46,6 +46,7 @@ type definition struct {
 	priority    int
 	children    []string // names that `run: workflow` gives
 	secretNames []string
+	concurrency *concurrency
 	sealed      bool // what is stored of its runs is encrypted
 	kept        atomic.Bool
 }
@@ -80,6 +81,9 @@ func (d *definitions) take(def *workflow.Definition) (*definition, error) {
 	c := &definition{e: d.e, def: def, prog: prog, digest: def.Digest, id: def.Document.ID()}
 	if def.Downbeat != nil {
 		c.priority = def.Downbeat.Priority
+	}
+	if c.concurrency, err = newConcurrency(def, d.e.o.Program); err != nil {
+		return nil, &InvalidError{Workflow: c.id, Reason: err.Error()}
 	}
 	for _, s := range def.Use.Secrets {
 		c.secretNames = append(c.secretNames, s.Name)

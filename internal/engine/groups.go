@@ -1,13 +1,22 @@
 package engine
 
 import (
+	"context"
+	"fmt"
+	"slices"
 	"sync"
+	"time"
 
+	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/machine"
+	"github.com/downbeat-dev/downbeat/internal/program"
 	"github.com/downbeat-dev/downbeat/internal/value"
+	"github.com/downbeat-dev/downbeat/internal/workflow"
 )
 
 // groups bounds how many runs of a workflow are active at once
-// (metadata.downbeat.concurrency).
+// (metadata.downbeat.concurrency). A run in a group stays in memory, so the
+// counts are this process's; `reject` also counts the runs of others.
 type groups struct {
 	mu sync.Mutex
 	by map[string]*group
@@ -21,16 +30,167 @@ type group struct {
 
 func (g *groups) init() { g.by = make(map[string]*group) }
 
+// concurrency is a compiled metadata.downbeat.concurrency.
+type concurrency struct {
+	limit int
+	on    string
+	key   *program.Program // a workflow whose output is the key; nil: one key for all
+}
+
+// newConcurrency compiles the key as the one task of a workflow of its own, so
+// that expressions mean here what they mean everywhere.
+func newConcurrency(def *workflow.Definition, o program.Options) (*concurrency, error) {
+	if def.Downbeat == nil || def.Downbeat.Concurrency == nil || def.Downbeat.Concurrency.Limit <= 0 {
+		return nil, nil
+	}
+	c := def.Downbeat.Concurrency
+	out := &concurrency{limit: c.Limit, on: c.On}
+	if c.Key == nil {
+		return out, nil
+	}
+	from := workflow.Value{Pos: c.Key.Pos, Kind: workflow.ScalarValue, Scalar: c.Key.Source, Any: c.Key.Source}
+	prog, err := program.Compile(&workflow.Definition{
+		Document: def.Document, Evaluate: def.Evaluate, Output: &workflow.DataOut{As: &from},
+	}, o)
+	if err != nil {
+		return nil, fmt.Errorf("metadata.downbeat.concurrency.key: %w", err)
+	}
+	out.key = prog
+	return out, nil
+}
+
 // key names the group of a run with this input; "" when nothing bounds it.
-func (g *groups) key(def *definition, _ value.Raw) (string, error) {
-	if def.def.Downbeat == nil || def.def.Downbeat.Concurrency == nil {
+func (g *groups) key(def *definition, input value.Raw) (string, error) {
+	c := def.concurrency
+	if c == nil {
 		return "", nil
 	}
 	doc := &def.def.Document
-	return doc.Namespace + "/" + doc.Name, nil
+	name := doc.Namespace + "/" + doc.Name
+	if c.key == nil {
+		return name, nil
+	}
+	m := machine.New(c.key)
+	if _, err := m.Apply(event.Event{At: time.Unix(0, 0).UTC(), Body: &event.RunStarted{Input: input}}); err != nil {
+		return "", fmt.Errorf("concurrency key of %s: %w", def.id, err)
+	}
+	status, out, p := m.Result()
+	if status != event.Completed {
+		return "", fmt.Errorf("concurrency key of %s: %w", def.id, p)
+	}
+	return name + " " + string(out.JSON()), nil
+}
+
+// full reports whether a start would be rejected because of runs here or elsewhere.
+func (e *Engine) full(ctx context.Context, def *definition, name string) error {
+	if name == "" || def.concurrency.on != "reject" {
+		return nil
+	}
+	n, err := e.o.Reader.Active(ctx, name)
+	if err != nil {
+		return fmt.Errorf("count the active runs of %s: %w", name, err)
+	}
+	if n >= def.concurrency.limit {
+		return rejected(def)
+	}
+	return nil
+}
+
+func rejected(def *definition) error {
+	return fmt.Errorf("workflow %s: %d runs are active and its concurrency limit is %d: %w", def.id, def.concurrency.limit, def.concurrency.limit, ErrRejected)
 }
 
 // enter gives a run a place in its group; false: it waits, or is refused.
-func (g *groups) enter(r *run) bool { return true }
+func (g *groups) enter(r *run) bool {
+	c := r.def.concurrency
+	if c == nil {
+		return true
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p := g.by[r.group]
+	if p == nil {
+		p = &group{}
+		g.by[r.group] = p
+	}
+	if len(p.active) < c.limit {
+		p.active = append(p.active, r)
+		return true
+	}
+	switch c.on {
+	case "reject":
+		r.group = ""
+		r.abandon(rejected(r.def))
+		r.drop()
+		return false
+	case "replace":
+		for _, old := range p.active[:len(p.active)-c.limit+1] {
+			id := old.id
+			old.s.send(message{kind: msgEvent, id: id, body: &event.CancelRequested{By: "concurrency", Reason: "replaced by run " + r.id.String()}})
+		}
+	}
+	i := len(p.queue)
+	for i > 0 && p.queue[i-1].def.priority < r.def.priority {
+		i--
+	}
+	p.queue = slices.Insert(p.queue, i, r)
+	r.state, r.status = queued, event.Pending
+	if r.sequence == 0 { // it is pending until it has a place: its first event is durable, and not applied
+		r.first = r.stamp()
+		r.events = append(r.events, event.Event{At: r.at, Body: r.started})
+		r.s.touch(r)
+	}
+	return false
+}
 
-func (r *run) leaveGroup() {}
+// leaveGroup gives a run's place to the next that waits.
+func (r *run) leaveGroup() {
+	if r.group == "" {
+		return
+	}
+	g := &r.s.e.groups
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p := g.by[r.group]
+	if p == nil {
+		return
+	}
+	same := func(x *run) bool { return x == r }
+	p.queue = slices.DeleteFunc(p.queue, same)
+	p.active = slices.DeleteFunc(p.active, same)
+	for len(p.queue) > 0 && len(p.active) < r.def.concurrency.limit {
+		next := p.queue[0]
+		p.queue = slices.Delete(p.queue, 0, 1)
+		p.active = append(p.active, next)
+		next.s.send(message{kind: msgCall, call: func(*shard) { next.leaveQueue() }})
+	}
+	if len(p.active) == 0 && len(p.queue) == 0 {
+		delete(g.by, r.group)
+	}
+}
+
+// leaveQueue begins a run that waited for a place.
+func (r *run) leaveQueue() {
+	if r.state != queued || r.s.stopping {
+		return
+	}
+	r.state = live
+	early := r.early
+	r.early = nil
+	r.begin(event.Event{At: r.stamp(), Body: r.started})
+	for _, body := range early {
+		r.offer(body)
+	}
+}
+
+// cancelQueued ends a run that still waits for a place.
+func (r *run) cancelQueued(body event.Body) {
+	g := &r.s.e.groups
+	g.mu.Lock()
+	if p := g.by[r.group]; p != nil {
+		p.queue = slices.DeleteFunc(p.queue, func(x *run) bool { return x == r })
+	}
+	g.mu.Unlock()
+	r.early = append(r.early, body)
+	r.leaveQueue()
+}

@@ -59,7 +59,7 @@ func (l *listening) types() []string {
 
 // look reads the inbox and the cloud events that the run may want.
 func (r *run) look() {
-	if r.state != live {
+	if !r.present() {
 		return
 	}
 	if r.looking {
@@ -189,7 +189,7 @@ func (e *Engine) sequenceAt(since time.Time) (int64, error) {
 // found applies what look has read.
 func (r *run) found(a answers) {
 	r.looking = false
-	if r.state != live || r.end != nil {
+	if !r.present() || r.end != nil {
 		return
 	}
 	if a.err != nil {
@@ -267,7 +267,7 @@ func (s *shard) fact(row *journal.InboxRow) {
 	switch {
 	case r == nil || s.stopping:
 		s.e.waker.poke()
-	case r.state == live && r.end == nil && !(r.inflight && r.flight.sleep):
+	case r.present() && r.end == nil && !(r.inflight && r.flight.sleep):
 		r.take(row)
 	default:
 		// It is read with the inbox when the run is live again.

@@ -100,7 +100,13 @@ func timerFired(id string) event.Body { return &event.TimerFired{Timer: id} }
 // offer applies an event, or keeps it until the run is loaded.
 func (r *run) offer(body event.Body) {
 	switch r.state {
-	case loading, queued:
+	case queued:
+		if _, ok := body.(*event.CancelRequested); ok {
+			r.cancelQueued(body)
+			return
+		}
+		r.early = append(r.early, body)
+	case loading:
 		r.early = append(r.early, body)
 	case live:
 		switch {
@@ -113,6 +119,9 @@ func (r *run) offer(body event.Body) {
 	case gone:
 	}
 }
+
+// present reports that the run is in memory and its shard deals with it.
+func (r *run) present() bool { return r.state == live || r.state == queued }
 
 // stamp is the time of the next event: never less than the one before (M2).
 func (r *run) stamp() time.Time {

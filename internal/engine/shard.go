@@ -225,7 +225,7 @@ func (s *shard) flush() {
 		r := s.dirty[i]
 		s.dirty[i] = nil
 		r.dirty = false
-		if r.state == live && !r.inflight && !r.more {
+		if r.present() && !r.inflight && !r.more {
 			r.submit()
 		}
 	}

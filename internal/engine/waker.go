@@ -124,7 +124,7 @@ func (s *shard) due(id event.RunID, group *sync.WaitGroup) {
 		r = s.newLoading(id)
 		r.load = &loaded{group: group}
 		s.e.loader.read(id)
-	case r.state == live && r.end == nil && r.load == nil:
+	case r.present() && r.end == nil && r.load == nil:
 		r.load = &loaded{group: group}
 		r.wakes = true
 		s.touch(r)
