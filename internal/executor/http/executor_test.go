@@ -9,6 +9,7 @@ import (
 	"net/http/httptrace"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -30,7 +31,8 @@ type bundle struct {
 	*http.Executor
 	url    string
 	client *outbound.Client
-	// got is what the last request was.
+	mu     sync.Mutex // for tests with several calls at once
+	// What the last request was.
 	method, uri, body string
 	header            nethttp.Header
 	host              string
@@ -41,7 +43,9 @@ func setup(t *testing.T, answer nethttp.HandlerFunc) *bundle {
 	b := &bundle{}
 	server := httptest.NewServer(nethttp.HandlerFunc(func(w nethttp.ResponseWriter, r *nethttp.Request) {
 		body, _ := io.ReadAll(r.Body)
+		b.mu.Lock()
 		b.method, b.uri, b.body, b.header, b.host = r.Method, r.URL.RequestURI(), string(body), r.Header, r.Host
+		b.mu.Unlock()
 		if answer != nil {
 			answer(w, r)
 		}

@@ -180,3 +180,13 @@ func TestRecoverRefusesNonsense(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkShell(b *testing.B) {
+	e := newExecutor()
+	r, _ := executortest.Request(b, "shell", object{"command": "true"})
+	for b.Loop() {
+		if _, err := e.Execute(b.Context(), r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
