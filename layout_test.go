@@ -52,12 +52,13 @@ var layers = map[string]string{
 	"internal/worker":    "internal/event internal/executor internal/secret internal/lifecycle internal/value",
 
 	// The edges.
-	"internal/config": "",
-	"internal/bench":  "*",
-	"internal/cli":    "*",
-	"internal/server": "*",
-	"internal/sim":    "*", // test harness; see testOnly
-	"cmd/downbeat":    "internal/cli",
+	"internal/config":   "",
+	"internal/progress": "internal/event internal/machine internal/view",
+	"internal/bench":    "*",
+	"internal/cli":      "*",
+	"internal/server":   "*",
+	"internal/sim":      "*", // test harness; see testOnly
+	"cmd/downbeat":      "internal/cli",
 }
 
 const impure = "bufio crypto/rand database/sql log log/slog math/rand math/rand/v2 net net/http os os/exec runtime sync sync/atomic"
@@ -85,7 +86,7 @@ var owned = map[string]string{
 	"github.com/santhosh-tekuri/jsonschema": "internal/schema",
 	"go.yaml.in/yaml":                       "internal/source internal/workflow internal/config internal/cli internal/secret internal/control",
 	"github.com/spf13/cobra":                "internal/cli",
-	"charm.land/lipgloss":                   "internal/cli",
+	"charm.land/lipgloss":                   "internal/cli internal/progress",
 }
 
 // testOnly packages may be imported by _test.go files alone.

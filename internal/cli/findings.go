@@ -1,0 +1,110 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/downbeat-dev/downbeat/internal/progress"
+	"github.com/downbeat-dev/downbeat/internal/workflow"
+)
+
+// findings are the remarks about one file.
+type findings struct {
+	file   string
+	source []byte
+	list   []workflow.Finding
+}
+
+// count is how many findings have the severity.
+func (f findings) count(s workflow.Severity) int {
+	n := 0
+	for _, x := range f.list {
+		if x.Severity == s {
+			n++
+		}
+	}
+	return n
+}
+
+// show writes the findings of one of the severities, each with its source line.
+func (f findings) show(w io.Writer, p progress.Palette, severities ...workflow.Severity) {
+	lines := strings.Split(string(f.source), "\n")
+	for _, x := range f.list {
+		wanted := false
+		for _, s := range severities {
+			wanted = wanted || s == x.Severity
+		}
+		if !wanted {
+			continue
+		}
+		_, _ = fmt.Fprintln(w, f.line(p, x))
+		if x.Pos.IsValid() && x.Pos.Line <= len(lines) {
+			excerpt(w, p, lines[x.Pos.Line-1], x)
+		}
+	}
+}
+
+// line is the finding as compilers write it, with its severity coloured.
+func (f findings) line(p progress.Palette, x workflow.Finding) string {
+	s := x.Format(f.file)
+	word := x.Severity.String() + ":"
+	painted := p.Dim(word)
+	switch x.Severity {
+	case workflow.SeverityError:
+		painted = p.Bad(word)
+	case workflow.SeverityUnsupported, workflow.SeverityWarning:
+		painted = p.Warn(word)
+	case workflow.SeverityHint:
+	}
+	return strings.Replace(s, " "+word+" ", " "+painted+" ", 1)
+}
+
+// excerpt shows the source line of a finding and marks the place in it.
+func excerpt(w io.Writer, p progress.Palette, line string, x workflow.Finding) {
+	const most = 160
+	line = strings.TrimRight(line, "\r")
+	if utf8.RuneCountInString(line) > most || strings.TrimSpace(line) == "" {
+		return
+	}
+	num := strconv.Itoa(x.Pos.Line)
+	_, _ = fmt.Fprintf(w, "%s %s\n", p.Dim("  "+num+" |"), line)
+	if x.Pos.Col < 1 || x.Pos.Col > utf8.RuneCountInString(line)+1 {
+		return
+	}
+	pad := make([]rune, 0, x.Pos.Col)
+	for _, r := range []rune(line)[:x.Pos.Col-1] {
+		if r != '\t' {
+			r = ' '
+		}
+		pad = append(pad, r)
+	}
+	width := 1
+	if x.EndCol > x.Pos.Col {
+		width = min(x.EndCol-x.Pos.Col, max(1, utf8.RuneCountInString(line)-x.Pos.Col+1))
+	}
+	_, _ = fmt.Fprintf(w, "%s %s%s\n", p.Dim("  "+strings.Repeat(" ", len(num))+" |"), string(pad), p.Bad(strings.Repeat("^", width)))
+}
+
+// json is the form of validate -o json.
+func (f findings) json() map[string]any {
+	list := make([]any, len(f.list))
+	for i, x := range f.list {
+		m := map[string]any{"severity": x.Severity.String(), "message": x.Message, "line": x.Pos.Line, "column": x.Pos.Col}
+		for _, o := range []struct{ k, v string }{{"rule", x.Rule}, {"dsl", x.DSL}, {"reference", x.Reference}, {"allowed", x.Allowed}, {"suggestion", x.Suggestion}} {
+			if o.v != "" {
+				m[o.k] = o.v
+			}
+		}
+		if x.EndCol > 0 {
+			m["endColumn"] = x.EndCol
+		}
+		list[i] = m
+	}
+	return map[string]any{
+		"file": f.file, "valid": f.count(workflow.SeverityError) == 0,
+		"supported": f.count(workflow.SeverityError) == 0 && f.count(workflow.SeverityUnsupported) == 0, "findings": list,
+	}
+}

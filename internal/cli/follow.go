@@ -1,0 +1,218 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/downbeat-dev/downbeat/internal/engine"
+	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/progress"
+	"github.com/downbeat-dev/downbeat/internal/server"
+	"github.com/downbeat-dev/downbeat/internal/value"
+	"github.com/downbeat-dev/downbeat/internal/view"
+)
+
+// how tells why following a run ended.
+type how uint8
+
+const (
+	runEnded       how = iota + 1
+	waitPassed         // --wait
+	wasInterrupted     // a second Ctrl-C, or a signal to end
+)
+
+// follower follows one live run of this process.
+type follower struct {
+	a    *app
+	node *server.Node
+	id   event.RunID
+	feed *engine.Feed
+	wait <-chan time.Time // --wait; nil: as long as it takes
+
+	title string
+	begun time.Time
+	past  *view.Run // of a resumed run: what was before
+
+	show       progress.Display
+	result     engine.Result
+	cancelling bool
+}
+
+// display chooses how a run is shown: a live tree, plain lines, or nothing.
+func (a *app) display(title string, begun time.Time) progress.Display {
+	switch {
+	case a.flags.quiet:
+		return progress.Silent{W: a.err}
+	case a.term.Live:
+		return progress.NewScreen(a.err, a.term, title, begun)
+	}
+	return progress.NewLines(a.err, a.term.Style, title, begun)
+}
+
+// follow shows the run until it ends or the user has enough. The first Ctrl-C
+// cancels the run and goes on following; the second leaves it, resumable.
+func (f *follower) follow(ctx context.Context) (how, error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	f.begin()
+	updates := make(chan []engine.Update)
+	go f.pump(ctx, updates)
+	ended := make(chan error, 1)
+	go func() {
+		var err error
+		f.result, err = f.node.Control.Wait(ctx, f.id)
+		ended <- err
+	}()
+	ticker := f.a.clock.NewTicker(progress.FrameTime)
+	defer ticker.Stop()
+	f.a.notes.hold(f.a.term.Live && !f.a.flags.quiet)
+	defer func() {
+		f.a.notes.hold(false)
+		f.passNotes()
+		f.show.Close(f.a.clock.Now())
+	}()
+	var drained <-chan time.Time
+	for {
+		select {
+		case u, open := <-updates:
+			if !open {
+				updates = nil
+				if drained != nil {
+					return runEnded, nil
+				}
+				continue
+			}
+			f.apply(u)
+		case err := <-ended:
+			if err != nil {
+				return 0, fmt.Errorf("follow run %s: %w", f.id, err)
+			}
+			if updates == nil {
+				return runEnded, nil
+			}
+			drained = f.a.clock.NewTimer(time.Second).C // the feed ends by itself at once
+		case <-drained:
+			return runEnded, nil
+		case <-ticker.C:
+			f.passNotes()
+			f.show.Tick(f.a.clock.Now())
+		case s := <-f.a.signals:
+			if s == os.Interrupt && !f.cancelling {
+				f.cancel(ctx)
+				continue
+			}
+			return wasInterrupted, nil
+		case <-f.wait:
+			return waitPassed, nil
+		}
+	}
+}
+
+// begin chooses the display and shows what was before.
+func (f *follower) begin() {
+	if f.past != nil {
+		f.begun = f.past.StartedAt
+	}
+	f.show = f.a.display(f.title, f.begun)
+	if f.past == nil {
+		return
+	}
+	if l, lines := f.show.(*progress.Lines); lines {
+		l.Know(f.past) // what was before was told before
+		return
+	}
+	progress.CatchUp(f.show, nil, f.past)
+}
+
+// pump hands the feed's updates over until it ends.
+func (f *follower) pump(ctx context.Context, to chan<- []engine.Update) {
+	defer close(to)
+	for {
+		u, _, err := f.feed.Next(ctx)
+		if err != nil {
+			return
+		}
+		select {
+		case to <- u:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (f *follower) apply(updates []engine.Update) {
+	for i := range updates {
+		u := &updates[i]
+		switch {
+		case u.Run != f.id:
+		case u.Transition != nil:
+			f.show.Add(u.At, u.Transition)
+		case u.Log != nil:
+			f.show.Log(u.At, u.Log.Activation, u.Log.Text)
+		}
+	}
+}
+
+func (f *follower) passNotes() {
+	for _, n := range f.a.notes.take() {
+		f.show.Note(n)
+	}
+}
+
+func (f *follower) cancel(ctx context.Context) {
+	f.cancelling = true
+	f.show.Note("cancelling; press Ctrl-C again to leave the run as it is, to be resumed later")
+	if err := f.node.Control.Cancel(ctx, f.id, "user", "interrupted from the keyboard"); err != nil && !errors.Is(err, engine.ErrEnded) {
+		f.show.Note("cancel: " + err.Error())
+	}
+}
+
+// leave ends the node, which leaves its live runs to be resumed, and says how.
+func (a *app) leave(node *server.Node, why how, ids ...event.RunID) error {
+	if err := a.stop(node); err != nil {
+		return err
+	}
+	words := make([]string, len(ids))
+	for i, id := range ids {
+		words[i] = id.String()
+	}
+	resume := fmt.Sprintf("go on with: downbeat runs resume %s%s", strings.Join(words, " "), a.dataFlag())
+	if why == waitPassed {
+		return &exit{code: exitWaited, err: errors.New("the run has not ended within --wait; it is interrupted and nothing of it is lost"), hint: resume}
+	}
+	return &exit{code: exitInterrupted, err: errors.New("interrupted; nothing of the run is lost"), hint: resume}
+}
+
+// stop ends the node in an orderly way.
+func (a *app) stop(node *server.Node) error {
+	ctx, cancel := context.WithTimeout(context.Background(), a.conf.Grace+5*time.Second)
+	defer cancel()
+	return node.Close(ctx)
+}
+
+// waitTimer is the channel that ends --wait; nil without.
+func (a *app) waitTimer(text string) (<-chan time.Time, error) {
+	if text == "" {
+		return nil, nil
+	}
+	d, err := patience(text)
+	if err != nil {
+		return nil, err
+	}
+	return a.clock.NewTimer(d).C, nil
+}
+
+// patience reads --wait: a Go duration (30s) or one of ISO 8601 (PT30S).
+func patience(text string) (time.Duration, error) {
+	if d, err := time.ParseDuration(text); err == nil && d > 0 {
+		return d, nil
+	}
+	if d, err := value.ParseDuration(text); err == nil && d.Std() > 0 {
+		return d.Std(), nil
+	}
+	return 0, usage("", "--wait %s: want a duration such as 30s, 5m or PT30S", text)
+}

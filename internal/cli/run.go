@@ -1,0 +1,233 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/downbeat-dev/downbeat/internal/engine"
+	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/progress"
+	"github.com/downbeat-dev/downbeat/internal/server"
+	"github.com/downbeat-dev/downbeat/internal/value"
+	"github.com/downbeat-dev/downbeat/internal/view"
+	"github.com/downbeat-dev/downbeat/internal/workflow"
+)
+
+// runFlags are the flags of run.
+type runFlags struct {
+	input     string
+	given     bool
+	sets      []string
+	events    []string
+	wait      string
+	secrets   string
+	workflows string
+	labels    map[string]string
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run FILE|-",
+		Short: "Run a workflow to its end",
+		Long: `Run a workflow to its end, in this process. The output goes to stdout as JSON;
+progress goes to stderr.
+
+The first Ctrl-C cancels the run, the second leaves it: nothing is lost, and
+'downbeat runs resume' goes on with it, as after a crash.
+
+Exit codes: 0 completed, 1 faulted, 2 wrong usage or a definition that is invalid
+or not supported yet, 3 cancelled, 4 --wait passed, 130 interrupted. After 4 and
+130 the run can be resumed.`,
+		Example: `  downbeat run examples/hello.yaml
+  downbeat run deploy.yaml --input @input.json --set target.site=berlin --set replicas=3
+  echo '{"name": "Ada"}' | downbeat run examples/hello.yaml --input -
+  downbeat run order.yaml --workflows ./definitions --secrets secrets.yaml -o json
+  downbeat run approval.yaml --wait 30s || [ $? = 4 ] && echo "still waiting"`,
+		Args: args(1, 1, "the FILE of the workflow"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f.given = cmd.Flags().Changed("input")
+			return a.run(cmd.Context(), args[0], &f)
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringVarP(&f.input, "input", "i", "", "input of the run: `JSON`, @FILE (JSON or YAML), or - for stdin")
+	fl.StringArrayVar(&f.sets, "set", nil, "one field of the input, `name=value`; a.b=c nests; the value is JSON when it parses")
+	fl.StringVar(&f.secrets, "secrets", "", "`FILE` of secrets: a YAML or JSON map (also DOWNBEAT_SECRET_<NAME>)")
+	fl.StringVar(&f.workflows, "workflows", "", "`DIR` of definitions that 'run: workflow' may name")
+	fl.StringVar(&f.wait, "wait", "", "leave the run after this `DURATION`, interrupted and resumable (exit code 4)")
+	fl.StringArrayVar(&f.events, "events", nil, "`FILE` of cloud events to feed: JSON, JSON lines or an array")
+	fl.StringToStringVar(&f.labels, "label", nil, "label of the run, `key=value`")
+	return cmd
+}
+
+func (a *app) run(ctx context.Context, file string, f *runFlags) error {
+	def, by, err := a.accept(file)
+	if err != nil {
+		return err
+	}
+	in, err := a.readInput(f.input, f.given, f.sets)
+	if err != nil {
+		return err
+	}
+	events, err := a.readEvents(f.events)
+	if err != nil {
+		return err
+	}
+	wait, err := a.waitTimer(f.wait)
+	if err != nil {
+		return err
+	}
+	node, err := a.open(ctx, f.secrets, f.workflows)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = a.stop(node) }()
+	dir, err := workingDirectory()
+	if err != nil {
+		return err
+	}
+	feed := engine.NewFeed(0)
+	begun := a.clock.Now()
+	id, err := node.Control.Start(ctx, engine.StartRequest{
+		Definition: def, Input: value.FromAny(in), Labels: f.labels, Directory: dir, Feed: feed,
+	})
+	if err != nil {
+		err = fmt.Errorf("start %s: %w", def.Document.ID(), err)
+		var invalid *engine.InvalidError
+		if errors.As(err, &invalid) {
+			return &exit{code: exitUsage, err: err}
+		}
+		return err
+	}
+	if len(events) > 0 {
+		if _, err := node.Control.SendEvents(ctx, events); err != nil {
+			return fmt.Errorf("feed the events: %w", err)
+		}
+	}
+	fw := follower{a: a, node: node, id: id, feed: feed, wait: wait, begun: begun, title: def.Document.ID() + "  " + id.String()}
+	return a.finish(ctx, &fw, by)
+}
+
+// accept reads and checks a definition. What cannot run is refused with all
+// its findings; warnings are shown in short.
+func (a *app) accept(file string) (*workflow.Definition, author, error) {
+	src, err := a.readFile(file)
+	if err != nil {
+		return nil, author{}, err
+	}
+	def, list := a.check(src)
+	f := findings{file: file, source: src, list: list}
+	invalid, unsupported := f.count(workflow.SeverityError), f.count(workflow.SeverityUnsupported)
+	if def == nil || invalid+unsupported > 0 {
+		f.show(a.err, a.term.Style, workflow.SeverityError, workflow.SeverityUnsupported)
+		if invalid > 0 || def == nil {
+			return nil, author{}, usage("", "%s is no valid workflow (%s); nothing was started", file, progress.Plural(invalid, "error"))
+		}
+		return nil, author{}, usage("", "%s is valid, but uses what this version does not support yet; nothing was started", file)
+	}
+	if n := f.count(workflow.SeverityWarning); n > 0 && !a.flags.quiet {
+		shown := 0
+		for _, x := range list {
+			if x.Severity == workflow.SeverityWarning && shown < 3 {
+				_, _ = fmt.Fprintln(a.err, f.line(a.term.Style, x))
+				shown++
+			}
+		}
+		if n > shown {
+			_, _ = fmt.Fprintf(a.err, "%s\n", a.term.Style.Dim(fmt.Sprintf("… %d more; see 'downbeat validate %s'", n-shown, progress.ShellWord(file))))
+		}
+	}
+	return def, author{file: file, source: src, def: def}, nil
+}
+
+// finish follows one run, shows how it ended, and gives the exit code for it.
+func (a *app) finish(ctx context.Context, fw *follower, by author) error {
+	why, err := fw.follow(ctx)
+	if err != nil {
+		return err
+	}
+	if why != runEnded {
+		if a.conf.Output != "text" {
+			if r, err := fw.node.Control.Get(ctx, fw.id); err == nil {
+				r.Interrupted = true
+				if err := a.print(r); err != nil {
+					return err
+				}
+			}
+		}
+		return a.leave(fw.node, why, fw.id)
+	}
+	r, err := fw.node.Control.Get(ctx, fw.id)
+	if err != nil {
+		return fmt.Errorf("show run %s: %w", fw.id, err)
+	}
+	a.ending(r, by, a.logsOf(ctx, fw.node, fw.id))
+	if err := a.result(r, fw.result); err != nil {
+		return err
+	}
+	if code := codeOf(r.Status); code != exitCompleted {
+		return &exit{code: code}
+	}
+	return nil
+}
+
+// result prints an ended run: its output alone, or with -o json or yaml everything.
+// The output alone is the run's own: what is marked as sensitive is masked only
+// where the run is shown.
+func (a *app) result(r *view.Run, own engine.Result) error {
+	if a.conf.Output != "text" {
+		return a.print(r)
+	}
+	if r.Status == event.Completed {
+		return a.print(own.Output)
+	}
+	return nil
+}
+
+func codeOf(s event.Status) int {
+	switch s {
+	case event.Completed:
+		return exitCompleted
+	case event.Cancelled:
+		return exitCancelled
+	case event.Faulted, event.Pending, event.Running, event.Waiting, event.Suspended:
+	}
+	return exitFaulted
+}
+
+// open makes a node on the data directory; flags stand over the configuration.
+func (a *app) open(ctx context.Context, secrets, workflows string) (*server.Node, error) {
+	c := server.Config{
+		DataDir: a.conf.Data, SecretsFile: a.conf.Secrets, Workflows: a.conf.Workflows, Grace: a.conf.Grace,
+		Version: Version, Environ: a.environ, Clock: a.clock, Logger: a.logger(),
+	}
+	if secrets != "" {
+		c.SecretsFile = secrets
+	}
+	if workflows != "" {
+		c.Workflows = workflows
+	}
+	if c.Workflows != "" {
+		if info, err := os.Stat(c.Workflows); err != nil || !info.IsDir() {
+			return nil, usage("", "--workflows %s is no directory", c.Workflows)
+		}
+	}
+	if c.SecretsFile != "" {
+		if _, err := os.Stat(c.SecretsFile); err != nil {
+			return nil, usage("", "read the secrets: %w", err)
+		}
+	}
+	node, err := server.Open(ctx, c)
+	if err != nil {
+		return nil, fmt.Errorf("open the data directory %s: %w", c.DataDir, err)
+	}
+	for _, w := range node.Warnings {
+		a.warn(w)
+	}
+	return node, nil
+}

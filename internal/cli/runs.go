@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/downbeat-dev/downbeat/internal/engine"
+	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/journal"
+	"github.com/downbeat-dev/downbeat/internal/server"
+)
+
+func (a *app) runsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "runs",
+		Short: "List, show, follow and steer runs",
+		Long: `List, show, follow and steer runs. The commands work on the data directory, so
+they reach the runs of another live process too.`,
+		Example: `  downbeat runs list
+  downbeat runs get 01890a5d-ac96-774b-bcce-b302099a8057
+  downbeat runs resume`,
+		Args: a.unknownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(a.listCommand(), a.getCommand(), a.logsCommand(), a.watchCommand(), a.cancelCommand(), a.suspendCommand(), a.resumeCommand())
+	return cmd
+}
+
+// withNode opens a node for one command and ends it. A signal ends the command.
+func (a *app) withNode(ctx context.Context, do func(context.Context, *server.Node) error) error {
+	node, err := a.open(ctx, "", "")
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		select {
+		case <-a.signals:
+			cancel(errSignal)
+		case <-done:
+		}
+	}()
+	err = do(ctx, node)
+	if stopErr := a.stop(node); err == nil {
+		err = stopErr
+	}
+	if errors.Is(err, errSignal) {
+		return &exit{code: exitInterrupted}
+	}
+	return err
+}
+
+// errSignal is why a command's context ends early.
+var errSignal = errors.New("interrupted")
+
+// runID reads a run id that a person typed.
+func runID(text string) (event.RunID, error) {
+	id, err := event.ParseRunID(text)
+	if err != nil {
+		return id, usage("'downbeat runs list' shows the ids", "%w", err)
+	}
+	return id, nil
+}
+
+// about turns errors about a run into words.
+func about(id event.RunID, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, journal.ErrNotFound):
+		return usage("'downbeat runs list' shows those that there are", "there is no run %s in this data directory", id)
+	case errors.Is(err, engine.ErrEnded):
+		return &exit{code: exitUsage, err: err}
+	case errors.Is(err, journal.ErrNotOwner):
+		return usage("it goes on by itself; 'downbeat runs watch "+id.String()+"' follows it", "another process carries out run %s", id)
+	}
+	return err
+}
+
+// interrupted reports that a run waits for `runs resume`: the `downbeat run`
+// that carried it out has ended.
+func interrupted(r *journal.RunRow) bool {
+	return r.Interrupted || r.Embedded && !r.OwnerAlive && !r.Status.Ended()
+}
+
+// workingDirectory is where this process was started.
+func workingDirectory() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("find the working directory: %w", err)
+	}
+	return dir, nil
+}

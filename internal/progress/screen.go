@@ -1,0 +1,168 @@
+// Package progress shows people what happens to a run while it happens: as a
+// live tree on a terminal, as plain lines elsewhere. The command line feeds it
+// with transitions; it is told the time and starts nothing.
+package progress
+
+import (
+	"bytes"
+	"io"
+	"slices"
+	"time"
+
+	"charm.land/lipgloss/v2"
+
+	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/machine"
+)
+
+// Display shows what happens to a run while it happens. One goroutine uses it.
+type Display interface {
+	// Add takes the next transition of the run.
+	Add(at time.Time, t *machine.Transition)
+	// Log takes a line that a task printed.
+	Log(at time.Time, a event.Activation, line string)
+	// Note shows a message beside the progress.
+	Note(text string)
+	// Tick is called once every [FrameTime].
+	Tick(now time.Time)
+	// Close ends the display; what was shown last stays on the screen.
+	Close(now time.Time)
+}
+
+// Screen draws the live tree of a run, in place, on a terminal.
+type Screen struct {
+	w     io.Writer
+	term  Terminal
+	title string
+	tree  *tree
+	notes []string
+	begun time.Time
+
+	frame  int
+	drawn  []int  // the widths of the lines that stand on the screen
+	last   string // to leave out redraws that change nothing
+	hidden bool   // the cursor
+}
+
+// FrameTime is the time between two redraws: 12 a second.
+const FrameTime = time.Second / 12
+
+// NewScreen returns a display for a run that began at begun.
+func NewScreen(w io.Writer, t Terminal, title string, begun time.Time) *Screen {
+	return &Screen{w: w, term: t, title: title, tree: newTree(), begun: begun}
+}
+
+// Add takes the next transition.
+func (s *Screen) Add(at time.Time, t *machine.Transition) { s.tree.add(at, t) }
+
+// Log keeps a line to be shown under its task.
+func (s *Screen) Log(_ time.Time, a event.Activation, line string) { s.tree.log(a, line) }
+
+// Note shows a message under the tree.
+func (s *Screen) Note(text string) { s.notes = append(s.notes, text) }
+
+// Tick draws a frame.
+func (s *Screen) Tick(now time.Time) {
+	s.frame++
+	width, height := s.term.Size()
+	s.paint(s.lines(now, width, height-1), width)
+}
+
+// Close draws the last frame, without regard to the height.
+func (s *Screen) Close(now time.Time) {
+	width, _ := s.term.Size()
+	s.paint(s.lines(now, width, 0), width)
+	if s.hidden {
+		_, _ = io.WriteString(s.w, "\x1b[?25h")
+		s.hidden = false
+	}
+	s.drawn, s.last = nil, ""
+}
+
+func (s *Screen) lines(now time.Time, width, height int) []string {
+	p := s.term.Style
+	room := 0
+	if height > 0 {
+		room = max(3, height-1-len(s.notes))
+	}
+	body := s.tree.draw(p, now, s.frame, width, room)
+	out := make([]string, 0, len(body)+1+len(s.notes))
+	if !s.tree.status.Ended() {
+		head := p.Bold(s.title) + p.Dim("  "+Short(now.Sub(s.begun)))
+		switch s.tree.status {
+		case event.Suspended:
+			head += p.Warn("  suspended")
+		case event.Waiting:
+			head += p.Busy("  waiting")
+		case event.Pending, event.Running, event.Cancelled, event.Faulted, event.Completed:
+		}
+		out = append(out, fit(head, width))
+	} else {
+		out = append(out, fit(p.Bold(s.title), width))
+	}
+	out = append(out, body...)
+	for _, n := range s.notes {
+		out = append(out, fit(p.Warn(n), width))
+	}
+	return out
+}
+
+// paint replaces what stands on the screen by lines, in one write.
+func (s *Screen) paint(lines []string, width int) {
+	var b bytes.Buffer
+	for _, l := range lines {
+		b.WriteString("\x1b[2K")
+		b.WriteString(l)
+		b.WriteString("\r\n")
+	}
+	if b.String() == s.last {
+		return
+	}
+	s.last = b.String()
+	var frame bytes.Buffer
+	frame.WriteString("\x1b[?2026h") // terminals that know it show the frame at once
+	if !s.hidden {
+		frame.WriteString("\x1b[?25l")
+		s.hidden = true
+	}
+	// Lines that were drawn wider than the terminal is now take several rows.
+	rows := 0
+	for _, w := range s.drawn {
+		rows += max(1, (w+width-1)/width)
+	}
+	if rows > 0 {
+		frame.WriteString("\x1b[" + itoa(rows) + "A")
+	}
+	frame.WriteString("\r")
+	frame.Write(b.Bytes())
+	frame.WriteString("\x1b[J\x1b[?2026l")
+	_, _ = s.w.Write(frame.Bytes())
+	s.drawn = slices.Grow(s.drawn[:0], len(lines))
+	for _, l := range lines {
+		s.drawn = append(s.drawn, lipgloss.Width(l))
+	}
+}
+
+// Silent shows nothing but notes.
+type Silent struct{ W io.Writer }
+
+// Add shows nothing.
+func (Silent) Add(time.Time, *machine.Transition) {}
+
+// Log shows nothing.
+func (Silent) Log(time.Time, event.Activation, string) {}
+
+// Note prints a message.
+func (s Silent) Note(text string) { _, _ = io.WriteString(s.W, text+"\n") }
+
+// Tick does nothing.
+func (Silent) Tick(time.Time) {}
+
+// Close does nothing.
+func (Silent) Close(time.Time) {}
+
+var (
+	_ Display = (*Screen)(nil)
+	_ Display = (*Lines)(nil)
+	_ Display = Silent{}
+)
