@@ -22,9 +22,6 @@ func parse(src string) (q *gojq.Query, err error) {
 	if strings.TrimSpace(src) == "" {
 		return nil, &SyntaxError{Message: "the expression is empty; write . for the input itself"}
 	}
-	if n := nesting(src); n > maxNesting {
-		return nil, &SyntaxError{Message: fmt.Sprintf("the expression is nested more than %d deep", maxNesting)}
-	}
 	q, err = gojq.Parse(src)
 	if err != nil {
 		var parse *gojq.ParseError
@@ -41,26 +38,6 @@ func parse(src string) (q *gojq.Query, err error) {
 		return nil, &SyntaxError{Message: "the expression is empty; write . for the input itself"}
 	}
 	return q, nil
-}
-
-// maxNesting bounds brackets and the like: each level is a few frames of our
-// stack and gojq's.
-const maxNesting = 1000
-
-func nesting(src string) int {
-	depth, deepest := 0, 0
-	for i := range len(src) {
-		switch src[i] {
-		case '(', '[', '{':
-			depth++
-			deepest = max(deepest, depth)
-		case ')', ']', '}':
-			depth--
-		}
-	}
-	words := strings.Count(src, "def ") + strings.Count(src, "if ") + strings.Count(src, "reduce ") +
-		strings.Count(src, "foreach ") + strings.Count(src, "try ") + strings.Count(src, "-")/8 + strings.Count(src, "|")/8
-	return deepest + words
 }
 
 // facts is what analysis finds out about an expression.
@@ -110,6 +87,9 @@ func (a *analyser) analyse(q *gojq.Query) (facts, error) {
 	}
 	w := walk{enter: a.visit}
 	w.query(q, bound)
+	if w.deep {
+		return facts{}, &SyntaxError{Message: fmt.Sprintf("the expression is nested, or a chain in it is, more than %d deep", maxNesting)}
+	}
 	if a.err != nil {
 		return facts{}, a.err
 	}

@@ -2,6 +2,8 @@ package expr_test
 
 import (
 	"testing"
+
+	"github.com/downbeat-dev/downbeat/internal/expr"
 )
 
 func benchmark(b *testing.B, src string) {
@@ -29,4 +31,13 @@ func BenchmarkEvalMachine(b *testing.B) {
 
 func BenchmarkEvalPlainJq(b *testing.B) {
 	benchmark(b, `[.items[] | select(.qty > 2) | {p: .price, q: .qty}] | map(.p + .q)`)
+}
+
+func BenchmarkCompile(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := expr.Compile(`[.items[] | select(.qty > 2) | {p: .price}] | map(.p) | add`, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

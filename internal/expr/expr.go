@@ -15,6 +15,7 @@ package expr
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 
@@ -163,6 +164,13 @@ func (e *Expr) EvalBool(b *Budget, input any, lookup func(name string) any) (boo
 
 // run gives one value, or several if there are more.
 func (e *Expr) run(b *Budget, input any, lookup func(string) any) (one any, several []any, err error) {
+	defer func() {
+		// gojq panics where its own invariants break, or a value is of no form
+		// that it knows; that is no reason for the process to die.
+		if r := recover(); r != nil {
+			one, several, err = nil, nil, e.wrap(fmt.Errorf("jq's machine broke: %v", r))
+		}
+	}()
 	c := fast{e: e, lookup: lookup}
 	c.init(b)
 	m := &c.meter
@@ -192,7 +200,6 @@ func (e *Expr) runCode(m *meter, input any, lookup func(string) any) (one any, s
 	if err != nil {
 		return nil, nil, err
 	}
-	defer e.giveBack(in)
 	in.m = m
 	vars := make([]any, len(e.vars))
 	for i, name := range e.vars {
@@ -204,9 +211,11 @@ func (e *Expr) runCode(m *meter, input any, lookup func(string) any) (one any, s
 	for n := 0; ; n++ {
 		v, ok := iter.Next()
 		if !ok || m.stopped != nil {
+			e.giveBack(in) // not after a panic: what is left of it is in no known state
 			return one, several, nil
 		}
 		if err, ok := v.(error); ok {
+			e.giveBack(in)
 			return nil, nil, err
 		}
 		switch n {

@@ -100,7 +100,15 @@ func TestSyntaxErrors(t *testing.T) {
 		{"$__now", 0, "reserved"},
 		{"def __x: 1; 2", 4, "reserved"},
 		{"_add(1;2)", 0, "function not defined"},
-		{strings.Repeat("(", 5000) + "1" + strings.Repeat(")", 5000), 0, "nested more than"},
+		{strings.Repeat("(", 5000) + "1" + strings.Repeat(")", 5000), 0, "more than 2000 deep"},
+		{"1" + strings.Repeat(" + 1", 200_000), 0, "more than 2000 deep"},
+		{strings.Repeat("-", 200_000) + "1", 0, "more than 2000 deep"},
+		{strings.Repeat(".a", 200_000), 0, "more than 2000 deep"},
+		{strings.Repeat("[", 200_000), 200_000, "ends too early"},
+		{strings.Repeat("def f: ", 100_000) + "1" + strings.Repeat("; 1", 100_000), 0, "more than 2000 deep"},
+		{strings.Repeat("if 1 then ", 50_000) + "1" + strings.Repeat(" end", 50_000), 0, "more than 2000 deep"},
+		{"." + strings.Repeat(" as [$a]", 1) + strings.Repeat("| 1", 100_000), 0, "more than 2000 deep"},
+		{". as " + strings.Repeat("[", 100_000) + "$a" + strings.Repeat("]", 100_000) + " | 1", 0, "more than 2000 deep"},
 	} {
 		_, err := expr.Compile(c.src, []string{"$input", "$secrets"})
 		var syntax *expr.SyntaxError
@@ -165,5 +173,18 @@ func TestNow(t *testing.T) {
 	})
 	if err != nil || got != "1970-01-02T00:00:00Z" {
 		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+// What lookup gives is trusted to be in the forms of package value; if it is
+// not, the evaluation fails and the process lives.
+func TestForeignValueIsAnError(t *testing.T) {
+	t.Parallel()
+	for _, src := range []string{"$input | type", "$input.a", "$input | type | ascii_downcase", "$input + 1"} {
+		_, err := compile(t, src, "$input").Eval(nil, nil, func(string) any { return struct{}{} })
+		var ours *expr.Error
+		if !errors.As(err, &ours) || ours.Kind != expr.Failed {
+			t.Errorf("%s: got %v", src, err)
+		}
 	}
 }

@@ -1,6 +1,8 @@
 package expr
 
 import (
+	"fmt"
+
 	"github.com/itchyny/gojq"
 )
 
@@ -13,8 +15,8 @@ type instance struct {
 	regexes map[regexKey]*matcher
 }
 
-func newInstance(q *gojq.Query, vars []string, used map[string]bool) (*instance, error) {
-	in := &instance{}
+func newInstance(q *gojq.Query, vars []string, used map[string]bool) (in *instance, err error) {
+	in = &instance{}
 	options := []gojq.CompilerOption{gojq.WithVariables(vars)}
 	for _, n := range natives {
 		if used[n.name] {
@@ -35,7 +37,12 @@ func newInstance(q *gojq.Query, vars []string, used map[string]bool) (*instance,
 			return in.m.rangeOf(args[0], args[1], args[2])
 		}))
 	}
-	var err error
+	// gojq panics where its own invariants break; that is no reason to die.
+	defer func() {
+		if r := recover(); r != nil {
+			in, err = nil, fmt.Errorf("the expression cannot be compiled: %v", r)
+		}
+	}()
 	in.code, err = gojq.Compile(q, options...)
 	return in, err
 }

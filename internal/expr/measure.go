@@ -77,6 +77,11 @@ func (s *settler) value(v any, depth int) (any, bool) {
 		return s.array(v, depth)
 	case map[string]any:
 		return s.object(v, depth)
+	default:
+		s.grow(4)
+		if !s.check {
+			return value.Normalize(v), true
+		}
 	}
 	return v, false
 }

@@ -29,6 +29,23 @@ type walk struct {
 	leaveQuery func(q *gojq.Query, bound *names)
 	leaveTerm  func(t *gojq.Term, bound *names)
 	leaveDef   func(d *gojq.FuncDef)
+
+	depth int
+	deep  bool // some part is deeper than maxNesting and was left out
+}
+
+// maxNesting bounds how deep the tree of an expression may be, a chain such as
+// 1 + 1 + 1 included: gojq's compiler recurses, and a stack has an end.
+const maxNesting = 2000
+
+// down goes one level down, or notes that there are too many.
+func (w *walk) down(by int) bool {
+	if w.depth+by > maxNesting {
+		w.deep = true
+		return false
+	}
+	w.depth += by
+	return true
 }
 
 func (w *walk) name(f *gojq.Func, t *gojq.Term, bound *names, declared bool) {
@@ -38,9 +55,10 @@ func (w *walk) name(f *gojq.Func, t *gojq.Term, bound *names, declared bool) {
 }
 
 func (w *walk) query(q *gojq.Query, bound *names) {
-	if q == nil {
+	if q == nil || !w.down(1) {
 		return
 	}
+	defer func() { w.depth-- }()
 	for _, d := range q.FuncDefs {
 		w.name(&gojq.Func{Name: d.Name, Args: make([]*gojq.Query, len(d.Args))}, nil, bound, true)
 		bound = bound.with(funcKey(d.Name, len(d.Args)))
@@ -77,6 +95,10 @@ func (w *walk) patterns(ps []*gojq.Pattern, bound *names) *names {
 }
 
 func (w *walk) pattern(p *gojq.Pattern, bound *names) *names {
+	if !w.down(1) {
+		return bound
+	}
+	defer func() { w.depth-- }()
 	if p.Name != "" {
 		w.name(&gojq.Func{Name: p.Name}, nil, bound, true)
 		return bound.with(p.Name)
@@ -115,6 +137,11 @@ func (w *walk) index(i *gojq.Index, bound *names) {
 }
 
 func (w *walk) term(t *gojq.Term, bound *names) {
+	levels := 1 + len(t.SuffixList)
+	if !w.down(levels) {
+		return
+	}
+	defer func() { w.depth -= levels }()
 	w.index(t.Index, bound)
 	if f := t.Func; f != nil {
 		w.name(f, t, bound, false)
