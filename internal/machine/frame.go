@@ -362,12 +362,12 @@ func (m *Machine) listEnded(s *sequence, v any, exit bool) {
 		return
 	case body:
 	}
-	switch f.node.Op {
-	case program.For:
-		m.iterated(f, v)
-	case program.Fork, program.Map:
+	switch {
+	case f.loop != nil:
+		m.iterate(f, v) // its output is the next one's input (DSL 100)
+	case f.fan != nil:
 		m.branchEnded(f, s.slot, v)
-	case program.Listen:
+	case f.listen != nil:
 		m.eventHandled(f, s, v)
 	default:
 		m.complete(f, v)

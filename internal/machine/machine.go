@@ -55,7 +55,8 @@ type Machine struct {
 	epoch      int // highest ever used
 
 	waiting      map[event.Activation]*frame // with an outstanding attempt or child, by activation
-	busy         int
+	busy         int                         // attempts under way
+	children     int                         // awaited child runs
 	waitingTasks int
 	listeners    []*frame
 	consumed     []int64 // sequences of consumed cloud events, sorted
@@ -72,7 +73,7 @@ type Machine struct {
 	secretsWaiting bool // its answer is deferred
 
 	eval0 evaluator
-	step  Step
+	step  *Step
 	hash  uint64
 	watch *watch // of a Rewind
 }
@@ -91,6 +92,11 @@ func New(p *program.Program) *Machine {
 	m.eval0.init(m)
 	return m
 }
+
+// ShareStep makes the machine report its steps in s, which machines that are
+// applied one after another by one goroutine can share: the slices of a step
+// then grow once for all runs of a host.
+func (m *Machine) ShareStep(s *Step) { m.step = s }
 
 // Errors of Apply: the host did what it must not.
 var (
@@ -345,7 +351,7 @@ func (m *Machine) settleStatus() {
 		return
 	}
 	s := event.Running
-	if m.waitingTasks > 0 && m.busy == 0 {
+	if m.waitingTasks > 0 && m.busy == 0 && m.children == 0 {
 		s = event.Waiting
 	}
 	m.setStatus(s, nil)
@@ -440,7 +446,7 @@ func (m *Machine) Hash() uint64 { return m.hash }
 // Listening reports whether a task listens for cloud events.
 func (m *Machine) Listening() bool { return len(m.listeners) > 0 }
 
-// Busy reports whether an attempt or an awaited child is under way.
+// Busy reports whether an attempt is under way: awaited children do not count.
 func (m *Machine) Busy() bool { return m.busy > 0 || len(m.background) > 0 }
 
 // Result is how the run ended; the zero values before that.
@@ -456,6 +462,9 @@ func (m *Machine) Result() (event.Status, value.Raw, *event.Problem) {
 }
 
 func (m *Machine) reset() {
+	if m.step == nil {
+		m.step = &Step{}
+	}
 	m.step.Commands = m.step.Commands[:0]
 	m.step.Transitions = m.step.Transitions[:0]
 	m.step.Stopped = m.step.Stopped[:0]
@@ -464,7 +473,7 @@ func (m *Machine) reset() {
 
 func (m *Machine) done() *Step {
 	m.step.More, m.step.Hash = m.more, m.hash
-	return &m.step
+	return m.step
 }
 
 // Replay makes the machine that has taken all of these events.

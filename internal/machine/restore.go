@@ -88,7 +88,7 @@ func (r *restorer) run() {
 				m.waiting = map[event.Activation]*frame{}
 			}
 			m.waiting[f.id] = f
-			m.busy++
+			m.count(f, 1)
 		}
 		if f.waits {
 			m.waitingTasks++

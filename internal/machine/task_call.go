@@ -139,14 +139,23 @@ func (m *Machine) expect(f *frame) {
 	f.order = m.order
 	f.outstanding = true
 	m.waiting[f.id] = f
-	m.busy++
+	m.count(f, 1)
+}
+
+// count keeps apart attempts, which need this process, and children, which do not.
+func (m *Machine) count(f *frame, by int) {
+	if f.phase == awaiting {
+		m.children += by
+	} else {
+		m.busy += by
+	}
 }
 
 // forget ends what expect began.
 func (m *Machine) forget(f *frame) {
 	if m.waiting[f.id] == f {
 		delete(m.waiting, f.id)
-		m.busy--
+		m.count(f, -1)
 	}
 }
 

@@ -73,8 +73,5 @@ func (m *Machine) iterate(f *frame, v any) {
 	m.start(s, v)
 }
 
-// iterated goes on after an iteration: its output is the next one's input (DSL 100).
-func (m *Machine) iterated(f *frame, v any) { m.iterate(f, v) }
-
 // appendIndex never shares the array of the sequence around.
 func appendIndex(iter []int, i int) []int { return append(slices.Clip(iter), i) }
