@@ -139,7 +139,7 @@ func (b *builder) ways(t *workflow.Task, named workflow.TaskList, nodes []int, i
 		e := Edge{From: from, To: toNowhere, Kind: kind, Label: clean(label, maxName)}
 		switch d.Name {
 		case "", "continue":
-			e.To = next
+			e.To, e.onward = next, named != nil
 		case "exit":
 			e.To = toExit
 			if kind == Sequence {
@@ -192,7 +192,7 @@ func (b *builder) ways(t *workflow.Task, named workflow.TaskList, nodes []int, i
 		}
 	}
 	if t.If != nil && !goesOn {
-		out = append(out, Edge{From: from, To: next, Kind: Skip, Label: "skipped"})
+		out = append(out, Edge{From: from, To: next, Kind: Skip, Label: "skipped", onward: named != nil})
 	}
 	return out
 }

@@ -91,6 +91,8 @@ type Edge struct {
 	Kind      EdgeKind
 	Label     string
 	Condition string // of a case
+
+	onward bool // it leads to the next task of the list, as `continue` does
 }
 
 // Build makes the drawing of def. It draws what it can of a definition with

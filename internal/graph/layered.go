@@ -29,6 +29,7 @@ type link struct {
 	lane         int   // place in layered.lanes, when vertices is nil
 	labelled     int   // the vertex that is the label; -1
 	backwards    bool
+	onward       bool      // drawn straight down when that can be
 	sourceTarget [2]*group // of a link in a lane: its groups below from and above to
 }
 
@@ -40,6 +41,8 @@ type vertex struct {
 	w, h     int
 	x        int // center
 	up, down []int
+	mainUp   int // the vertex above that it should stand below, plus 1; 0: any
+	mainDown int
 }
 
 type layered struct {
@@ -58,12 +61,9 @@ const (
 	maxPlaces   = 12_000 // ways through; edges beyond go round in lanes
 )
 
-// arrange places boxes and routes links; it returns the size of the whole.
+// arrange places boxes, at least one, and routes links; it returns the size of the whole.
 // A link from a box to one of the same or a lower index leads back.
 func arrange(boxes []box, links []link) (w, h int) {
-	if len(boxes) == 0 {
-		return 0, 0
-	}
 	l := &layered{boxes: boxes, links: links}
 	l.rank()
 	l.connect()
@@ -90,11 +90,8 @@ func (l *layered) rank() {
 			l.rankOf[b] = l.rankOf[b-1] + 1 // not reached: keeps its place in the list
 		}
 		for _, i := range in[b] {
-			length := 1
-			if l.links[i].labelW > 0 {
-				length = 2
-			}
-			l.rankOf[b] = max(l.rankOf[b], l.rankOf[l.links[i].from]+length)
+			k := &l.links[i] // a label takes a rank of its own
+			l.rankOf[b] = max(l.rankOf[b], l.rankOf[k.from]+1+min(1, k.labelW))
 		}
 	}
 }
@@ -159,6 +156,16 @@ func (l *layered) connect() {
 		}
 		step(k.to)
 		k.vertices = path
+		for j := 1; j < len(path) && k.onward; j++ {
+			l.main(path[j-1], path[j])
+		}
+	}
+}
+
+// main makes b stand below a, rather than below or above another.
+func (l *layered) main(a, b int) {
+	if l.vs[a].mainDown == 0 && l.vs[b].mainUp == 0 {
+		l.vs[a].mainDown, l.vs[b].mainUp = b+1, a+1
 	}
 }
 

@@ -111,7 +111,7 @@ func (l *layout) inside(i int) (w, h int) {
 	}
 	links := make([]link, len(l.byFrame[i+1]))
 	for j, e := range l.byFrame[i+1] {
-		links[j] = link{from: at[l.g.Edges[e].From], to: at[l.g.Edges[e].To]}
+		links[j] = link{from: at[l.g.Edges[e].From], to: at[l.g.Edges[e].To], onward: l.g.Edges[e].onward}
 		if l.g.Edges[e].Label != "" {
 			links[j].labelW = labelFace.measure(l.label(e)) + 12
 		}
@@ -211,10 +211,7 @@ func (l *layout) size(c int) box {
 	case Split, Join:
 		return box{w: 48, h: 4}
 	case Step:
-		text := max(min(nameFace.measure(n.Name), widestName), min(detailFace.measure(n.Detail), widestLine))
-		if n.Condition != "" {
-			text = max(text, min(detailFace.measure("if "+expression(n.Condition)), widestLine))
-		}
+		text := textWidth(n)
 		if l.overlay {
 			text = max(text, 188)
 		}
@@ -223,10 +220,7 @@ func (l *layout) size(c int) box {
 	case Frame, Section:
 	}
 	w, h := l.inside(c)
-	head := iconRoom + max(min(nameFace.measure(n.Name), widestName), min(detailFace.measure(n.Detail), widestLine)) + 20
-	if n.Condition != "" {
-		head = max(head, iconRoom+min(detailFace.measure("if "+expression(n.Condition)), widestLine)+20)
-	}
+	head := iconRoom + textWidth(n) + 20
 	if l.overlay && n.Role == Frame {
 		head += statusRoom
 	}
@@ -234,6 +228,15 @@ func (l *layout) size(c int) box {
 		h += 2 * framePad
 	}
 	return box{w: (max(w+2*framePad, head) + 7) / 8 * 8, h: h + l.header(n)}
+}
+
+// textWidth is the room that the text of a node takes, within bounds.
+func textWidth(n *Node) int {
+	line := detailFace.measure(n.Detail)
+	if n.Condition != "" {
+		line = max(line, detailFace.measure("if "+expression(n.Condition)))
+	}
+	return max(min(nameFace.measure(n.Name), widestName), min(line, widestLine))
 }
 
 // lines is how many lines of text a node has.

@@ -102,10 +102,7 @@ func (l *layered) align(marked map[hop]bool, down, left bool) []int {
 			if !left {
 				v = r[len(r)-1-j]
 			}
-			near = append(near[:0], l.vs[v].up...)
-			if !down {
-				near = append(near[:0], l.vs[v].down...)
-			}
+			near = l.near(near[:0], v, down)
 			if len(near) == 0 {
 				continue
 			}
@@ -131,6 +128,24 @@ func (l *layered) align(marked map[hop]bool, down, left bool) []int {
 		}
 	}
 	return root
+}
+
+// near appends the vertices above or below v that v can stand in line with.
+func (l *layered) near(to []int, v int, above bool) []int {
+	own, all := l.vs[v].mainUp, l.vs[v].up
+	if !above {
+		own, all = l.vs[v].mainDown, l.vs[v].down
+	}
+	for _, n := range all {
+		theirs := l.vs[n].mainDown
+		if !above {
+			theirs = l.vs[n].mainUp
+		}
+		if (own == 0 || own == n+1) && (theirs == 0 || theirs == v+1) {
+			to = append(to, n)
+		}
+	}
+	return to
 }
 
 // apart is the least distance between the centers of two neighbours of a rank.

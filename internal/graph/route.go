@@ -46,10 +46,7 @@ func (l *layered) laneX() int {
 			n.x = max(n.x, right[r]+laneGap+n.label/2)
 		}
 		for r := n.first; r <= n.last; r++ {
-			right[r] = n.x
-			if n.label > 0 {
-				right[r] += n.label / 2
-			}
+			right[r] = n.x + n.label/2
 		}
 	}
 	return slices.Max(right)

@@ -73,12 +73,9 @@ func (s *svg) head() {
 func (s *svg) describe() string {
 	tasks, byStatus := 0, [len(statusColours)]int{}
 	for i := range s.g.Nodes {
-		n := &s.g.Nodes[i]
-		if n.Reference == "" {
-			continue
-		}
-		tasks++
-		if m, ok := s.o.mark(n); ok {
+		if n := &s.g.Nodes[i]; n.Reference != "" {
+			tasks++
+			m, _ := s.o.mark(n)
 			byStatus[m.Status]++
 		}
 	}
@@ -111,9 +108,6 @@ func (s *svg) open(i int) Mark {
 	}
 	fmt.Fprintf(s, "<g%s>", attrs)
 	tip := join(n.Kind, " ", n.Name)
-	if n.Kind == n.Name {
-		tip = n.Name
-	}
 	tip = join(tip, "\n", n.Detail)
 	if n.Condition != "" {
 		tip += "\nif " + expression(n.Condition)
@@ -271,32 +265,15 @@ func (s *svg) edge(i int) {
 // rounded is the path through points, with rounded corners.
 func rounded(route []point) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "M%d %d", route[0].x, route[0].y)
-	var corners []point
-	for i, p := range route { // without points on a straight line
-		if i > 0 && i+1 < len(route) {
-			last, next := route[0], route[i+1]
-			if len(corners) > 0 {
-				last = corners[len(corners)-1]
-			}
-			if last == p || last.x == p.x && p.x == next.x || last.y == p.y && p.y == next.y {
-				continue
-			}
-			corners = append(corners, p)
-		}
-	}
-	last := route[0]
-	for i, p := range corners {
-		next := route[len(route)-1]
-		if i+1 < len(corners) {
-			next = corners[i+1]
-		}
+	last, end := route[0], route[len(route)-1]
+	fmt.Fprintf(&b, "M%d %d", last.x, last.y)
+	for i := 1; i+1 < len(route); i++ {
+		p, next := route[i], route[i+1]
 		r := min(6, length(last, p)/2, length(p, next)/2)
 		a, z := toward(p, last, r), toward(p, next, r)
 		fmt.Fprintf(&b, "L%d %dQ%d %d %d %d", a.x, a.y, p.x, p.y, z.x, z.y)
 		last = p
 	}
-	end := route[len(route)-1]
 	fmt.Fprintf(&b, "L%d %d", end.x, end.y)
 	return b.String()
 }
