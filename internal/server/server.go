@@ -1,0 +1,186 @@
+// Package server puts Downbeat together: it is the one place that knows every
+// adapter. [Open] gives a node that carries out runs in a data directory, for
+// `downbeat run` (embedded) or as a server.
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	nethttp "net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/downbeat-dev/downbeat/internal/control"
+	"github.com/downbeat-dev/downbeat/internal/engine"
+	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/executor"
+	"github.com/downbeat-dev/downbeat/internal/executor/http"
+	"github.com/downbeat-dev/downbeat/internal/executor/noop"
+	"github.com/downbeat-dev/downbeat/internal/executor/process"
+	"github.com/downbeat-dev/downbeat/internal/journal"
+	"github.com/downbeat-dev/downbeat/internal/lifecycle"
+	"github.com/downbeat-dev/downbeat/internal/outbound"
+	"github.com/downbeat-dev/downbeat/internal/program"
+	"github.com/downbeat-dev/downbeat/internal/secret"
+	"github.com/downbeat-dev/downbeat/internal/store/sqlite"
+	"github.com/downbeat-dev/downbeat/internal/worker"
+)
+
+// Mode says whose runs a node carries out.
+type Mode uint8
+
+const (
+	// Embedded nodes carry out what they start; after a crash their runs go on by `runs resume`.
+	Embedded Mode = iota
+	// Serving nodes also take over the runs of servers that ended.
+	Serving
+)
+
+// Config is what a node is made of.
+type Config struct {
+	DataDir     string
+	Mode        Mode
+	SecretsFile string // a YAML or JSON map; "" none
+	Workflows   string // directory of definitions that `run: workflow` may name; "" none
+	Version     string
+	Environ     []string      // os.Environ(), for DOWNBEAT_SECRET_* and for processes
+	Grace       time.Duration // of cancelled attempts; 0: 10 s
+	Logger      *slog.Logger
+	HTTP        HTTP
+	// Clock is the system's unless a test says otherwise.
+	Clock lifecycle.Clock
+}
+
+// HTTP changes how calls leave, for networks with a proxy and for tests with stand-ins.
+type HTTP struct {
+	// Proxy chooses the proxy of a request; nil: by the environment.
+	Proxy func(*nethttp.Request) (*url.URL, error)
+	// Authorities are certificates (PEM) to trust beside the system's.
+	Authorities []byte
+	// Deny and Allow are the egress rules: hosts, addresses, networks.
+	Deny, Allow []string
+}
+
+// Node is a running Downbeat.
+type Node struct {
+	Control *control.Control
+	Engine  *engine.Engine
+	Catalog *executor.Catalog
+	// Warnings are what the user should know of the configuration.
+	Warnings []string
+
+	services lifecycle.Group
+	store    *sqlite.Store
+	once     sync.Once
+	closed   error
+}
+
+// Open makes a node that is ready when Open returns.
+func Open(ctx context.Context, c Config) (*Node, error) {
+	if c.DataDir == "" {
+		return nil, errors.New("open: there is no data directory")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	n := &Node{}
+	secrets, err := n.secrets(&c)
+	if err != nil {
+		return nil, err
+	}
+	if n.Catalog, err = catalogue(&c); err != nil {
+		return nil, err
+	}
+	if n.store, err = sqlite.Open(ctx, c.DataDir, sqlite.Options{}); err != nil {
+		return nil, err
+	}
+	n.wire(&c, secrets)
+	if err := n.services.Start(ctx); err != nil {
+		return nil, errors.Join(err, n.store.Close())
+	}
+	return n, nil
+}
+
+// catalogue is the product's table of contents: all that tasks can do.
+func catalogue(c *Config) (*executor.Catalog, error) {
+	client, err := outbound.New(outbound.Config{
+		Proxy: c.HTTP.Proxy, Authorities: c.HTTP.Authorities, Deny: c.HTTP.Deny, Allow: c.HTTP.Allow,
+	})
+	if err != nil {
+		return nil, err
+	}
+	processes := process.New(process.Config{Environment: c.Environ, Grace: c.Grace})
+	return executor.NewCatalog(
+		executor.Entry{Kind: http.Kind(), Executor: http.New(client, c.Version)},
+		executor.Entry{Kind: noop.Kind(), Executor: noop.Executor{}},
+		executor.Entry{Kind: process.Shell(), Executor: processes},
+		executor.Entry{Kind: process.Script(), Executor: processes},
+	)
+}
+
+// secrets come from the file first, then from the environment.
+func (n *Node) secrets(c *Config) (*secret.Resolver, error) {
+	stores := []secret.Store{}
+	if c.SecretsFile != "" {
+		f, err := secret.OpenFile(c.SecretsFile)
+		if err != nil {
+			return nil, err
+		}
+		if w := f.Warning(); w != "" {
+			n.Warnings = append(n.Warnings, w)
+		}
+		stores = append(stores, f)
+	}
+	stores = append(stores, secret.NewEnvironment(c.Environ))
+	return secret.NewResolver(stores...), nil
+}
+
+func (n *Node) wire(c *Config, secrets *secret.Resolver) {
+	executors := map[string]executor.Executor{}
+	var callable []string
+	for _, k := range n.Catalog.Kinds() {
+		executors[k.Name], _ = n.Catalog.Lookup(k.Name)
+		if k.Callable {
+			callable = append(callable, k.Name)
+		}
+	}
+	w := worker.New(worker.Options{
+		Executors: executors, Directories: map[string]bool{"shell": true, "script": true}, DataDir: c.DataDir,
+		Secrets: secrets, Clock: c.Clock, Logger: c.Logger, Grace: c.Grace,
+	})
+	o := engine.Options{
+		Store: n.store, Reader: n.store, Committer: journal.NewCommitter(n.store), Worker: w, Secrets: secrets,
+		Sealer: func() (engine.Sealer, error) {
+			key, err := secret.OpenKey(c.DataDir)
+			if err != nil {
+				return nil, err
+			}
+			return secret.NewSealer(key), nil
+		},
+		Program: program.Options{Functions: callable}, Clock: c.Clock, Logger: c.Logger, Version: c.Version,
+		Adopt: c.Mode == Serving, Embedded: c.Mode == Embedded,
+	}
+	if c.Workflows != "" {
+		o.Library = (&library{dir: c.Workflows, logger: c.Logger}).find
+	}
+	n.Engine = engine.New(o)
+	n.Control = control.New(control.Options{
+		Engine: n.Engine, Store: n.store, Reader: n.store, Clock: c.Clock,
+		LogFile: func(run event.RunID, a event.Activation, attempt int) string {
+			return worker.LogFile(c.DataDir, run, a, attempt)
+		},
+	})
+	n.services.Add("engine", n.Engine)
+	n.services.Add("keeper", &keeper{store: n.store, clock: c.Clock, logger: c.Logger, dir: c.DataDir, prunes: c.Mode == Serving})
+}
+
+// Close stops the node. Attempts in progress end without a result; their runs
+// go on when they are resumed or taken over.
+func (n *Node) Close(ctx context.Context) error {
+	n.once.Do(func() {
+		n.closed = errors.Join(n.services.Stop(ctx), n.store.Close())
+	})
+	return n.closed
+}
