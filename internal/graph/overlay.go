@@ -143,12 +143,7 @@ func (t *tracer) entered(at, i int, all []Activation) {
 	case frame < 0:
 		t.take(t.part(frame, Start), at)
 	case t.g.Nodes[frame].Role == Section:
-		try, catch := t.sections(frame)
-		if again && frame == try { // the block is begun anew
-			t.take(try, catch)
-			t.take(catch, try)
-		}
-		if frame == catch {
+		if try, catch := t.sections(frame); frame == catch {
 			t.take(try, catch)
 		}
 	default:
@@ -187,8 +182,14 @@ func (t *tracer) rounds(all []Activation) {
 			continue
 		}
 		frame := t.g.Nodes[at].Parent
-		if frame >= 0 && t.g.Nodes[frame].Role == Section && a.Status == event.Faulted && all[a.Parent].Status == event.Completed {
-			t.take(t.sections(frame))
+		if frame >= 0 && t.g.Nodes[frame].Role == Section {
+			try, catch := t.sections(frame)
+			if a.Attempts > 1 { // a retry enters the same activation again
+				t.take(catch, try)
+			}
+			if a.Attempts > 1 || a.Status == event.Faulted && all[a.Parent].Status == event.Completed {
+				t.take(try, catch)
+			}
 		}
 		round := iteration(a)
 		switch {

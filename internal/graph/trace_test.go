@@ -60,8 +60,7 @@ func TestTraceOfRetriesSkipsAndEnds(t *testing.T) {
 	try := "/do/0/guard"
 	o := g.Trace("", event.Completed, []graph.Activation{
 		{Reference: try, Parent: -1, Status: event.Completed},
-		{Reference: try + "/try/0/risky", Parent: 0, Status: event.Faulted},
-		{Reference: try + "/try/0/risky", Parent: 0, Status: event.Faulted},
+		{Reference: try + "/try/0/risky", Parent: 0, Status: event.Faulted, Attempts: 2},
 		{Reference: try + "/catch/do/0/mend", Parent: 0, Status: event.Completed},
 		{Reference: "/do/1/maybe", Parent: -1, Status: event.Completed, Skipped: true},
 		{Reference: "/do/2/last", Parent: -1, Status: event.Completed},
@@ -80,7 +79,7 @@ func TestTraceOfRetriesSkipsAndEnds(t *testing.T) {
 	if got, want := o.Marks["/do/1/maybe"].Word(), "skipped"; got != want {
 		t.Errorf("word %q, want %q", got, want)
 	}
-	if got, want := o.Marks[try+"/try/0/risky"].Note(), "×2"; got != want {
+	if got, want := o.Marks[try+"/try/0/risky"].Note(), "2 attempts"; got != want {
 		t.Errorf("note %q, want %q", got, want)
 	}
 }

@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/graph"
+	"github.com/downbeat-dev/downbeat/internal/server"
+	"github.com/downbeat-dev/downbeat/internal/view"
+	"github.com/downbeat-dev/downbeat/internal/workflow"
+)
+
+// drawings are the forms of graph's output.
+var drawings = map[string]func(*graph.Graph, io.Writer, *graph.Overlay) error{
+	"mermaid": (*graph.Graph).Mermaid, "dot": (*graph.Graph).DOT, "svg": (*graph.Graph).SVG, "json": (*graph.Graph).JSON,
+}
+
+func (a *app) graphCommand() *cobra.Command {
+	var format, run string
+	cmd := &cobra.Command{
+		Use:   "graph FILE|-",
+		Short: "Draw a workflow, alone or with a run laid over it",
+		Long: `Draw a workflow: its tasks, and the ways between them. With --run the path that
+a run took is strong, the rest faint, and each task shows its status and duration.
+The drawing goes to stdout.`,
+		Example: `  downbeat graph examples/hello.yaml
+  downbeat graph workflow.yaml -o svg > workflow.svg
+  downbeat graph workflow.yaml -o svg --run 01890a5d-ac96-774b-bcce-b302099a8057 > run.svg`,
+		Args: args(1, 1, "the FILE"),
+		// -o means the form of the drawing here, so that of other commands is not looked at.
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.configure(cmd.InheritedFlags()) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.graph(cmd.Context(), args[0], format, run)
+		},
+	}
+	cmd.Flags().StringVarP(&format, "output", "o", "mermaid", "the form: mermaid, dot, svg or json")
+	cmd.Flags().StringVar(&run, "run", "", "lay the run with this `ID` over the drawing")
+	return cmd
+}
+
+func (a *app) graph(ctx context.Context, file, format, run string) error {
+	draw := drawings[format]
+	if draw == nil {
+		return usage("", "-o %s: graph draws as mermaid, dot, svg or json", format)
+	}
+	if _, err := event.ParseRunID(file); err == nil {
+		return usage("downbeat graph FILE --run "+file, "%s is a run; name the file of its workflow too", file)
+	}
+	src, err := a.readFile(file)
+	if err != nil {
+		return err
+	}
+	def, list := a.check(src)
+	f := findings{file: file, source: src, list: list}
+	if n := f.count(workflow.SeverityError); def == nil || n > 0 {
+		f.show(a.err, a.term.Style, workflow.SeverityError)
+		return usage("", "%s is no valid workflow, so it cannot be drawn", file)
+	}
+	g := graph.Build(def)
+	if run == "" {
+		return draw(g, a.out, nil)
+	}
+	id, err := runID(run)
+	if err != nil {
+		return err
+	}
+	return a.withNode(ctx, func(ctx context.Context, n *server.Node) error {
+		r, err := n.Control.Get(ctx, id)
+		if err != nil {
+			return about(id, err)
+		}
+		if r.Workflow != def.Document.ID() {
+			return usage("", "run %s is of the workflow %s, but %s is %s", id, r.Workflow, file, def.Document.ID())
+		}
+		if r.TasksTruncated {
+			_, _ = fmt.Fprintln(a.err, "more tasks were entered than are listed; the drawing shows the first of them")
+		}
+		return draw(g, a.out, a.overlay(g, r))
+	})
+}
+
+// overlay is the run as the drawing takes it.
+func (a *app) overlay(g *graph.Graph, r *view.Run) *graph.Overlay {
+	now := a.clock.Now()
+	tasks := make([]graph.Activation, len(r.Tasks))
+	for i := range r.Tasks {
+		t := &r.Tasks[i]
+		tasks[i] = graph.Activation{
+			Reference: t.Reference, Parent: t.Parent, Iteration: t.Iteration, Status: t.Status, Skipped: t.Skipped,
+			Attempts: t.Attempts, Duration: t.Duration(now), Total: t.Total,
+		}
+	}
+	return g.Trace(r.ID, r.Status, tasks)
+}
