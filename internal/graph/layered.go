@@ -61,17 +61,16 @@ const (
 	maxPlaces   = 12_000 // ways through; edges beyond go round in lanes
 )
 
-// arrange places boxes, at least one, and routes links; it returns the size of the whole.
+// arrange places boxes, at least one, and routes links.
 // A link from a box to one of the same or a lower index leads back.
-func arrange(boxes []box, links []link) (w, h int) {
+func arrange(boxes []box, links []link) {
 	l := &layered{boxes: boxes, links: links}
 	l.rank()
 	l.connect()
 	l.order()
 	l.place()
-	w = l.laneX()
-	h = l.route()
-	return w, h
+	l.placeLanes()
+	l.route()
 }
 
 // rank puts each box below all that lead to it.

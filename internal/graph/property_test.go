@@ -124,6 +124,26 @@ func TestSameDrawingEveryTime(t *testing.T) {
 	}
 }
 
+// Where too many edges would need a way of their own, they run in lanes.
+func TestLanesRoundManyEdges(t *testing.T) {
+	t.Parallel()
+	for _, factor := range []int{0, 1, 7919} {
+		const n = 300
+		def := &workflow.Definition{}
+		for i := range n {
+			to := i * factor % n
+			if factor == 0 {
+				to = (i + n) / 2
+			}
+			def.Do = append(def.Do, &workflow.Task{
+				Name: fmt.Sprint("t", i), Reference: fmt.Sprint("/do/", i), Kind: workflow.SetTask,
+				If: &workflow.Expr{Source: ".x"}, Then: workflow.Directive{Name: fmt.Sprint("t", to)},
+			})
+		}
+		sound(t, graph.Build(def), nil)
+	}
+}
+
 // A drawing of 2,000 tasks takes far less than a second, whatever its edges.
 func TestManyTasksAreDrawnInBoundedTime(t *testing.T) {
 	t.Parallel()

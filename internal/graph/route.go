@@ -25,8 +25,8 @@ func (n *lane) widen(a, b, label int) {
 	n.label = max(n.label, label)
 }
 
-// laneX places the lanes, the shortest nearest, and returns the width of all.
-func (l *layered) laneX() int {
+// placeLanes sets the x of the lanes, the shortest nearest.
+func (l *layered) placeLanes() {
 	right := make([]int, len(l.ranks))
 	for r, rank := range l.ranks {
 		for _, v := range rank {
@@ -49,7 +49,6 @@ func (l *layered) laneX() int {
 			right[r] = n.x + n.label/2
 		}
 	}
-	return slices.Max(right)
 }
 
 // group is the lines of one gap between ranks that share a horizontal piece:
@@ -91,8 +90,8 @@ func (p *gap) group(m map[int]*group, key int) *group {
 	return g
 }
 
-// route sets the y of all and the points of the links; it returns the height.
-func (l *layered) route() int {
+// route sets the y of all and the points of the links.
+func (l *layered) route() {
 	gaps := make([]gap, len(l.ranks)+1)
 	for i := range gaps {
 		gaps[i].from, gaps[i].to = map[int]*group{}, map[int]*group{}
@@ -101,7 +100,7 @@ func (l *layered) route() int {
 	for i := range gaps {
 		gaps[i].assign()
 	}
-	tops, height := l.heights(gaps)
+	tops := l.heights(gaps)
 	for b := range l.boxes {
 		v := &l.vs[b]
 		l.boxes[b].x, l.boxes[b].y = v.x-v.w/2, tops[v.rank]
@@ -127,7 +126,6 @@ func (l *layered) route() int {
 			k.labelX, k.labelY = v.x, tops[v.rank]+labelHeight/2
 		}
 	}
-	return height
 }
 
 // collect finds the groups of every gap, and of every hop.
@@ -231,12 +229,12 @@ func (p *gap) assign() {
 	p.tracks = len(tracks)
 }
 
-// heights returns the upper edge of each rank, and the height of all.
-func (l *layered) heights(gaps []gap) (tops []int, height int) {
+// heights returns the upper edge of each rank.
+func (l *layered) heights(gaps []gap) []int {
 	labels := func(r int) bool {
 		return r >= 0 && r < len(l.ranks) && !slices.ContainsFunc(l.ranks[r], func(v int) bool { return l.vs[v].box >= 0 })
 	}
-	tops = make([]int, len(l.ranks))
+	tops := make([]int, len(l.ranks))
 	y := 0
 	for r := range gaps {
 		p := &gaps[r]
@@ -266,7 +264,7 @@ func (l *layered) heights(gaps []gap) (tops []int, height int) {
 			y += tall
 		}
 	}
-	return tops, y
+	return tops
 }
 
 func (l *layered) routeLane(k *link, gaps []gap, tops []int) {
