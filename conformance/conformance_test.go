@@ -178,7 +178,7 @@ func dig(v any, path string) (any, bool) {
 			v = y
 		case []any:
 			i, err := strconv.Atoi(part)
-			if part == "#" {
+			if part == "len" {
 				return float64(len(x)), true
 			}
 			if err != nil || i < 0 || i >= len(x) {

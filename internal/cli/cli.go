@@ -48,6 +48,8 @@ type app struct {
 	conf    config.Config
 	flags   globalFlags
 	notes   notes
+	// abandoned: the process ends without waiting for its node.
+	abandoned bool
 }
 
 // globalFlags are the flags of every command; they stand over the configuration.
@@ -152,7 +154,7 @@ Serverless Workflow), DSL 1.0. What it has acknowledged survives a crash:
 			return cmd.Help()
 		},
 	})
-	root.AddCommand(a.runCommand(), a.validateCommand(), a.runsCommand(), a.eventsCommand(), a.completionCommand(), a.versionCommand())
+	root.AddCommand(a.runCommand(), a.validateCommand(), a.graphCommand(), a.runsCommand(), a.eventsCommand(), a.benchCommand(), a.idleCommand(), a.completionCommand(), a.versionCommand())
 	return root
 }
 

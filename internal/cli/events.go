@@ -28,8 +28,8 @@ func (a *app) eventsCommand() *cobra.Command {
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(&cobra.Command{
-		Use:                   "send FILE|-...",
-		Short:                 "Send cloud events to the runs that listen for them",
+		Use:   "send FILE|-...",
+		Short: "Send cloud events to the runs that listen for them",
 		Long: `Send cloud events (CloudEvents 1.0, structured JSON) to the runs that listen for
 them: one event, an array, or JSON lines. A missing id, source, time or
 specversion is filled in. An event with the source and id of an earlier one is

@@ -16,6 +16,9 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/view"
 )
 
+// hurry is how long an interrupted process goes on tidying up.
+const hurry = 500 * time.Millisecond
+
 // how tells why following a run ended.
 type how uint8
 
@@ -173,8 +176,14 @@ func (f *follower) cancel(ctx context.Context) {
 
 // leave ends the node, which leaves its live runs to be resumed, and says how.
 func (a *app) leave(node *server.Node, why how, ids ...event.RunID) error {
-	if err := a.stop(node); err != nil {
-		return err
+	if why == waitPassed {
+		if err := a.stop(node); err != nil {
+			return err
+		}
+	} else {
+		// The user wants to be gone. What a task has started outside and does not
+		// end at once is ended when the run is resumed: its identity is journaled.
+		a.abandon(node)
 	}
 	words := make([]string, len(ids))
 	for i, id := range ids {
@@ -187,8 +196,25 @@ func (a *app) leave(node *server.Node, why how, ids ...event.RunID) error {
 	return &exit{code: exitInterrupted, err: errors.New("interrupted; nothing of the run is lost"), hint: resume}
 }
 
+// abandon gives the node a moment to end, and then leaves it to the end of the process.
+func (a *app) abandon(node *server.Node) {
+	a.abandoned = true
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = node.Close(context.Background()) // the journal holds all that matters
+	}()
+	select {
+	case <-done:
+	case <-a.clock.NewTimer(hurry).C:
+	}
+}
+
 // stop ends the node in an orderly way.
 func (a *app) stop(node *server.Node) error {
+	if a.abandoned {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), a.conf.Grace+5*time.Second)
 	defer cancel()
 	return node.Close(ctx)

@@ -30,12 +30,23 @@ they reach the runs of another live process too.`,
 	return cmd
 }
 
-// withNode opens a node for one command and ends it. A signal ends the command.
+// withNode opens a node for one command and ends it.
 func (a *app) withNode(ctx context.Context, do func(context.Context, *server.Node) error) error {
 	node, err := a.open(ctx, "", "")
 	if err != nil {
 		return err
 	}
+	return a.interruptible(ctx, func(ctx context.Context) error {
+		err := do(ctx, node)
+		if stopErr := a.stop(node); err == nil {
+			err = stopErr
+		}
+		return err
+	})
+}
+
+// interruptible does something whose context a signal ends.
+func (a *app) interruptible(ctx context.Context, do func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	done := make(chan struct{})
@@ -47,11 +58,8 @@ func (a *app) withNode(ctx context.Context, do func(context.Context, *server.Nod
 		case <-done:
 		}
 	}()
-	err = do(ctx, node)
-	if stopErr := a.stop(node); err == nil {
-		err = stopErr
-	}
-	if errors.Is(err, errSignal) {
+	err := do(ctx)
+	if errors.Is(err, errSignal) || err != nil && errors.Is(context.Cause(ctx), errSignal) {
 		return &exit{code: exitInterrupted}
 	}
 	return err

@@ -112,13 +112,9 @@ func statusNames() []string {
 
 func (a *app) printList(rows []journal.RunRow, next string) error {
 	if a.conf.Output != "text" {
-		list := make([]any, len(rows))
+		out := listJSON{Runs: make([]rowJSON, len(rows)), Next: next}
 		for i := range rows {
-			list[i] = rowValue(&rows[i])
-		}
-		out := map[string]any{"runs": list}
-		if next != "" {
-			out["next"] = next
+			out.Runs[i] = rowOf(&rows[i])
 		}
 		return a.print(out)
 	}
@@ -147,29 +143,35 @@ func (a *app) printList(rows []journal.RunRow, next string) error {
 	return nil
 }
 
-// rowValue is a run of runs list -o json.
-func rowValue(r *journal.RunRow) map[string]any {
-	m := map[string]any{
-		"id": r.ID.String(), "workflow": r.Workflow, "status": r.Status.String(), "trigger": r.Trigger,
-		"startedAt": r.StartedAt.UTC().Format(time.RFC3339Nano), "interrupted": interrupted(r),
-	}
-	if !r.EndedAt.IsZero() {
-		m["endedAt"] = r.EndedAt.UTC().Format(time.RFC3339Nano)
-	}
-	if r.Error != "" {
-		m["error"] = r.Error
+// rowJSON is a run of runs list -o json.
+type rowJSON struct {
+	ID          string            `json:"id"`
+	Workflow    string            `json:"workflow"`
+	Status      string            `json:"status"`
+	Interrupted bool              `json:"interrupted"`
+	StartedAt   time.Time         `json:"startedAt,omitzero"`
+	EndedAt     time.Time         `json:"endedAt,omitzero"`
+	Trigger     string            `json:"trigger"`
+	Error       string            `json:"error,omitempty"`
+	Parent      string            `json:"parent,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+}
+
+// listJSON is runs list -o json.
+type listJSON struct {
+	Runs []rowJSON `json:"runs"`
+	Next string    `json:"next,omitempty"`
+}
+
+func rowOf(r *journal.RunRow) rowJSON {
+	out := rowJSON{
+		ID: r.ID.String(), Workflow: r.Workflow, Status: r.Status.String(), Interrupted: interrupted(r),
+		StartedAt: r.StartedAt.UTC(), EndedAt: r.EndedAt.UTC(), Trigger: r.Trigger, Error: r.Error, Labels: r.Labels,
 	}
 	if !r.Parent.IsZero() {
-		m["parent"] = r.Parent.String()
+		out.Parent = r.Parent.String()
 	}
-	if len(r.Labels) > 0 {
-		labels := make(map[string]any, len(r.Labels))
-		for k, v := range r.Labels {
-			labels[k] = v
-		}
-		m["labels"] = labels
-	}
-	return m
+	return out
 }
 
 // statusOf is the word for the status of a run, coloured.

@@ -32,6 +32,9 @@ func (a *app) ending(r *view.Run, by author, logs func(view.Task) []string) {
 			say("%s", p.Good("completed")+p.Dim(" in "+took+tasksIn(r)))
 		}
 	case event.Cancelled:
+		if !a.term.Live || a.flags.quiet {
+			return // the line of the run's end has told it
+		}
 		say("%s", p.Warn("cancelled")+p.Dim(" after "+took+tasksIn(r)))
 	case event.Faulted:
 		a.fault(r, by, logs)
@@ -70,8 +73,7 @@ func (a *app) fault(r *view.Run, by author, logs func(view.Task) []string) {
 	say("%s %s%s", p.Bad("faulted:"), title, p.Dim(fmt.Sprintf(" (%d) after %s", e.Status, progress.Short(r.EndedAt.Sub(r.StartedAt)))))
 	field("task", e.Instance)
 	if line, text := by.place(e.Instance); line != "" {
-		field("source", line)
-		field("", p.Dim("| ")+strings.TrimSpace(text))
+		field("source", line+p.Dim("  | ")+strings.TrimSpace(text))
 	}
 	field("type", e.Type)
 	for i, l := range strings.Split(strings.TrimSpace(e.Detail), "\n") {

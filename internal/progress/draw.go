@@ -88,7 +88,7 @@ func (d *drawing) node(n *node, depth int) {
 			d.rows = append(d.rows, row{left: indent + "  " + d.p.Dim("│ "+OneLine(l)), log: true})
 		}
 	}
-	if !running && n.status != event.Faulted && (d.level >= 1 || n.folds()) {
+	if !running && n.status != event.Faulted && d.level >= 1 {
 		return
 	}
 	if d.level >= 3 && !running {
@@ -105,6 +105,9 @@ func (d *drawing) children(n *node, depth int) {
 	}
 	drawn, hidden := 0, 0
 	for _, c := range n.children {
+		if n.folds() && n.status.Ended() && c.status != event.Faulted {
+			continue // only what failed is worth a line
+		}
 		if n.folds() || n.kind == "fork" {
 			if c.status.Ended() && c.status != event.Faulted && d.level >= 2 {
 				continue
