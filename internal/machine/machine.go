@@ -3,10 +3,10 @@ package machine
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/program"
+	"github.com/downbeat-dev/downbeat/internal/state"
 	"github.com/downbeat-dev/downbeat/internal/value"
 )
 
@@ -28,68 +28,20 @@ const (
 
 // Machine is one run. It is not safe for concurrent use.
 type Machine struct {
-	p         *program.Program
-	run       event.RunID
-	begun     *event.RunStarted
-	now       time.Time
-	startedAt time.Time
-	rawInput  any
-	input     any // of the workflow, transformed
-	status    event.Status
-	suspended bool
-	result    ending
-	ending    *ending // set while the run stops
-	root      *sequence
-	ctx       *cell
+	p *program.Program
+	r state.Run
 
-	work []action
-	head int
-	more bool
-	// slices counts continuations since the last event; sliced: the host said so.
-	slices     int
-	sliced     bool
 	sliceTasks int
 	sliceLimit int // sliceTasks, but for tests
-	idle       int
-	tasks      int
-	epoch      int // highest ever used
-
-	waiting      map[event.Activation]*frame // with an outstanding attempt or child, by activation
-	busy         int                         // attempts under way
-	children     int                         // awaited child runs
-	waitingTasks int
-	listeners    []*frame
-	consumed     []int64 // sequences of consumed cloud events, sorted
-	background   []background
-	timers       timerHeap
-	runTimer     *timer
-	order        uint64 // of commands, to list Outstanding in order
-	deferred     []event.Event
-	live         int // bytes held in collections
-
-	secrets        map[string]any
-	missing        []string
-	wantsSecrets   bool // ResolveSecrets is outstanding
-	secretsWaiting bool // its answer is deferred
-
-	eval0 evaluator
-	step  *Step
-	hash  uint64
-	watch *watch // of a Rewind
-}
-
-// background is an attempt that the run does not wait for.
-type background struct {
-	activation event.Activation
-	attempt    int
-	dispatch   *Dispatch
-	order      uint64
+	ev         evaluator
+	step       *Step
+	watch      *watch // of a Rewind
 }
 
 // New makes the machine of a run of p that has not begun.
 func New(p *program.Program) *Machine {
-	m := &Machine{p: p, status: event.Pending, hash: 0x9e3779b97f4a7c15, sliceLimit: sliceTasks}
-	m.eval0.init(m)
+	m := &Machine{p: p, r: state.Run{Status: event.Pending, Hash: 0x9e3779b97f4a7c15}, sliceLimit: sliceTasks}
+	m.ev.init(m)
 	return m
 }
 
@@ -110,26 +62,26 @@ func (m *Machine) Apply(e event.Event) (*Step, error) {
 	m.reset()
 	switch b := e.Body.(type) {
 	case *event.Sliced:
-		for m.slices < b.Slices && m.more {
-			m.slices++
+		for m.r.Continued < b.Slices && m.r.More {
+			m.r.Continued++
 			m.slice()
 		}
-		m.sliced = true
+		m.r.Interrupted = true
 		return m.done(), nil
 	case *event.EvaluationStopped:
-		m.eval0.stop(b.Ordinal)
+		m.r.Stopped = append(m.r.Stopped, b.Ordinal)
 		return m.done(), nil
 	case *event.AttemptStarted, *event.RunEnded:
 		return m.done(), nil
 	}
-	if !m.sliced {
-		for m.more && (m.watch == nil || !m.watch.stopped) {
+	if !m.r.Interrupted {
+		for m.r.More && (m.watch == nil || !m.watch.stopped) {
 			m.slice()
 		}
 	}
-	m.sliced, m.slices, m.idle = false, 0, 0
-	if e.At.After(m.now) {
-		m.now = e.At.UTC()
+	m.r.Interrupted, m.r.Continued, m.r.Idle = false, 0, 0
+	if e.At.After(m.r.Now) {
+		m.r.Now = e.At.UTC()
 	}
 	if err := m.take(e); err != nil {
 		return nil, err
@@ -141,8 +93,8 @@ func (m *Machine) Apply(e event.Event) (*Step, error) {
 // Continue goes on after a step with More.
 func (m *Machine) Continue() (*Step, error) {
 	m.reset()
-	if m.more {
-		m.slices++
+	if m.r.More {
+		m.r.Continued++
 		m.slice()
 	}
 	return m.done(), nil
@@ -151,29 +103,29 @@ func (m *Machine) Continue() (*Step, error) {
 // Slices is how often the machine was continued since the last event. A host
 // that applies an event while there is more to do journals, and applies,
 // event.Sliced with this number before it.
-func (m *Machine) Slices() int { return m.slices }
+func (m *Machine) Slices() int { return m.r.Continued }
 
 // take gives an event to its handler, or keeps it while the run is suspended (D40).
 func (m *Machine) take(e event.Event) error {
 	switch b := e.Body.(type) {
 	case *event.RunStarted:
-		if m.begun != nil {
+		if m.r.Begun != nil {
 			return errStarted
 		}
 		m.begin0(b)
 		return nil
 	case *event.RunForked:
-		if m.begun != nil {
+		if m.r.Begun != nil {
 			return errStarted
 		}
 		return m.fork(b)
 	case *event.RunReopened:
 		return m.reopen(b)
 	}
-	if m.begun == nil {
+	if m.r.Begun == nil {
 		return fmt.Errorf("%w: %T came first", errNotStarted, e.Body)
 	}
-	if m.status.Ended() {
+	if m.r.Status.Ended() {
 		return nil // M5
 	}
 	switch e.Body.(type) {
@@ -184,7 +136,7 @@ func (m *Machine) take(e event.Event) error {
 	case *event.ResumeRequested:
 		m.resume()
 	default:
-		if m.suspended {
+		if m.r.Suspended {
 			m.postpone(e)
 			return nil
 		}
@@ -218,30 +170,30 @@ func (m *Machine) answer(e event.Event) error {
 
 // begin0 is the start of the run: validate the input, ask for secrets, enter the first task.
 func (m *Machine) begin0(b *event.RunStarted) {
-	m.begun, m.run, m.startedAt = b, b.Run, m.now
-	m.hash = mixBytes(m.hash, b.Run[:])
-	m.ctx = &cell{value: map[string]any{}} // D2
+	m.r.Begun, m.r.ID, m.r.StartedAt = b, b.Run, m.r.Now
+	m.r.Hash = state.MixString(m.r.Hash, string(b.Run[:]))
+	m.r.Context = &state.Cell{Value: map[string]any{}} // D2
 	in := b.Input
-	m.rawInput = map[string]any{} // D1
+	m.r.RawInput = map[string]any{} // D1
 	if !in.IsZero() {
 		v, err := in.Any()
 		if err != nil {
 			m.setStatus(event.Running, nil)
-			m.endWith(ending{status: event.Faulted, problem: m.problem(event.Validation, 400, "Invalid input", "/input", "the input is not JSON: "+err.Error())})
+			m.endWith(state.Ending{Status: event.Faulted, Problem: program.NewProblem(event.Validation, 400, "Invalid input", "/input", "the input is not JSON: "+err.Error())})
 			return
 		}
-		m.rawInput = v
+		m.r.RawInput = v
 	}
-	m.input = m.rawInput
+	m.r.Input = m.r.RawInput
 	m.setStatus(event.Running, nil)
 	if m.p.Input != nil {
-		if p := m.validate(m.p.Input.Schema, m.rawInput, "/input", "input"); p != nil { // DSL 36
-			m.endWith(ending{status: event.Faulted, problem: p})
+		if p := program.Validate(m.p.Input.Schema, m.r.RawInput, "/input", "input"); p != nil { // DSL 36
+			m.endWith(state.Ending{Status: event.Faulted, Problem: p})
 			return
 		}
 	}
 	if len(m.p.Secrets) > 0 {
-		m.wantsSecrets = true
+		m.r.WantsSecrets = true
 		m.command(&ResolveSecrets{Names: m.p.Secrets})
 		return
 	}
@@ -249,80 +201,70 @@ func (m *Machine) begin0(b *event.RunStarted) {
 }
 
 func (m *Machine) secretsResolved(b *event.SecretsResolved) {
-	if !m.wantsSecrets {
+	if !m.r.WantsSecrets {
 		return
 	}
-	m.wantsSecrets, m.secretsWaiting = false, false
-	m.secrets = map[string]any{}
+	m.r.WantsSecrets, m.r.SecretsAnswered = false, false
+	m.r.Secrets = map[string]any{}
 	for _, s := range b.Secrets {
 		v, err := s.Value.Any()
 		if err == nil {
-			m.secrets[s.Name] = v
+			m.r.Secrets[s.Name] = v
 		}
 	}
-	m.missing = b.Missing
 	m.enterRoot()
 }
 
 func (m *Machine) enterRoot() {
 	fail := func(p *event.Problem, at string) {
 		p.Instance = at
-		m.endWith(ending{status: event.Faulted, problem: p})
+		m.endWith(state.Ending{Status: event.Faulted, Problem: p})
 	}
 	if m.p.Timeout != nil {
-		d, err := m.evalDuration(nil, m.p.Timeout, m.rawInput)
+		d, err := m.duration(nil, m.p.Timeout, m.r.RawInput)
 		if err != nil {
 			fail(err, "/timeout")
 			return
 		}
-		m.runTimer = m.addTimer(nil, runTimeout, "timeout", d.AddTo(m.startedAt))
+		m.r.RunTimer = m.addTimer(nil, state.RunTimeout, "timeout", d.AddTo(m.r.StartedAt))
 	}
 	if m.p.Input != nil && m.p.Input.From != nil {
-		v, p := m.eval(nil, m.p.Input.From, m.rawInput)
+		v, p := m.eval(nil, m.p.Input.From, m.r.RawInput)
 		if p != nil {
 			fail(p, "/input")
 			return
 		}
-		m.input = v
+		m.r.Input = v
 	}
-	m.root = &sequence{list: m.p.Root, ctx: m.ctx, role: body}
-	if m.p.Root.Jumps {
-		m.root.visits = make([]int, len(m.p.Root.Nodes))
-	}
-	m.start(m.root, m.input)
+	m.r.NewRoot(m.p.Root)
+	m.start(m.r.Root, m.r.Input)
 }
 
 // slice works until nothing is left to do or the slice is used up.
 func (m *Machine) slice() {
 	m.sliceTasks = 0
-	m.eval0.newSlice()
-	m.more = false
-	for !m.suspended && !m.status.Ended() {
-		if m.head == len(m.work) {
-			m.work, m.head = m.work[:0], 0
-			if len(m.deferred) == 0 {
+	m.ev.NewSlice()
+	m.r.More = false
+	for !m.r.Suspended && !m.r.Status.Ended() {
+		if m.r.Rest() {
+			if len(m.r.Deferred) == 0 {
 				break
 			}
-			e := m.deferred[0]
-			m.deferred = m.deferred[1:]
+			e := m.r.Deferred[0]
+			m.r.Deferred = m.r.Deferred[1:]
 			_ = m.answer(e) // of a known type: it was looked at when it was kept
 			continue
 		}
-		if m.sliceTasks >= m.sliceLimit || m.eval0.used() >= sliceSteps {
-			m.more = true
+		if m.sliceTasks >= m.sliceLimit || m.ev.Used() >= sliceSteps {
+			m.r.More = true
 			break
 		}
-		a := m.work[m.head]
-		if m.watch != nil && m.watch.stops(a) {
+		if m.watch != nil && m.watch.stops(m.r.Work[m.r.Head]) {
 			return
 		}
-		m.work[m.head] = action{}
-		if m.head++; m.head > 1024 && m.head*2 > len(m.work) {
-			m.work = append(m.work[:0], m.work[m.head:]...)
-			m.head = 0
-		}
-		if m.idle++; m.idle > maxIdle {
-			m.abort(m.problem(event.Runtime, 500, "No progress", "/do", "the run did 10,000,000 pieces of work without an outside effect; a loop that does not end is the usual cause"))
+		a := m.r.Pop()
+		if m.r.Idle++; m.r.Idle > maxIdle {
+			m.abort(program.NewProblem(event.Runtime, 500, "No progress", "/do", "the run did 10,000,000 pieces of work without an outside effect; a loop that does not end is the usual cause"))
 			break
 		}
 		m.act(a)
@@ -330,94 +272,93 @@ func (m *Machine) slice() {
 	m.settleStatus()
 }
 
-func (m *Machine) act(a action) {
-	s := a.seq
-	if s.dead {
+func (m *Machine) act(a state.Action) {
+	s := a.Seq
+	if s.Dead {
 		return
 	}
-	switch a.index {
-	case listEnds:
-		m.listEnded(s, a.value, false)
-	case listExits:
-		m.listEnded(s, a.value, true)
+	switch a.Index {
+	case state.ListEnds:
+		m.listEnded(s, a.Value, false)
+	case state.ListExits:
+		m.listEnded(s, a.Value, true)
 	default:
-		m.enter(s, a.index, a.value)
+		m.enter(s, a.Index, a.Value)
 	}
 }
 
 // settleStatus reports whether the run as a whole waits (DSL 94, 129).
 func (m *Machine) settleStatus() {
-	if m.begun == nil || m.status.Ended() || m.suspended || m.more {
+	if m.r.Begun == nil || m.r.Status.Ended() || m.r.Suspended || m.r.More {
 		return
 	}
 	s := event.Running
-	if m.waitingTasks > 0 && m.busy == 0 && m.children == 0 {
+	if m.r.WaitingTasks > 0 && m.r.Attempts == 0 && m.r.Children == 0 {
 		s = event.Waiting
 	}
 	m.setStatus(s, nil)
 }
 
 func (m *Machine) setStatus(s event.Status, p *event.Problem) {
-	if m.status == s {
+	if m.r.Status == s {
 		return
 	}
-	m.status = s
+	m.r.Status = s
 	m.runTransition(Transition{Change: RunChanges, Status: s, Error: p})
 }
 
 // cancelRun cancels everything; no catch sees it.
 func (m *Machine) cancelRun() {
-	if m.ending != nil {
+	if m.r.Ending != nil {
 		return
 	}
 	// Answers that were journaled before the cancellation count (D40).
-	for _, e := range m.deferred {
+	for _, e := range m.r.Deferred {
 		m.settleBackground(e)
 	}
-	m.deferred = nil
-	m.suspended = false
-	m.wantsSecrets = false
-	m.stopAll(ending{status: event.Cancelled}, reasonCancelled)
+	m.r.Deferred = nil
+	m.r.Suspended = false
+	m.r.WantsSecrets = false
+	m.stopAll(state.Ending{Status: event.Cancelled}, reasonCancelled)
 }
 
 func (m *Machine) suspend() {
-	if m.suspended || m.ending != nil {
+	if m.r.Suspended || m.r.Ending != nil {
 		return
 	}
-	m.suspended = true
+	m.r.Suspended = true
 	m.tellChildren("suspend")
 	m.setStatus(event.Suspended, nil)
 }
 
 func (m *Machine) resume() {
-	if !m.suspended {
+	if !m.r.Suspended {
 		return
 	}
-	m.suspended = false
+	m.r.Suspended = false
 	m.tellChildren("resume")
-	m.status = event.Suspended
+	m.r.Status = event.Suspended
 	m.setStatus(event.Running, nil)
 }
 
 // postpone keeps an answer until the run is resumed.
 func (m *Machine) postpone(e event.Event) {
 	if b, ok := e.Body.(*event.TimerFired); ok {
-		t := m.timers.byID[b.Timer]
-		if t == nil || t.fired {
+		t := m.r.Timers.Find(b.Timer)
+		if t == nil || t.Fired {
 			return
 		}
-		m.timers.unlist(t)
-		t.fired = true
+		m.r.Timers.Fire(t)
 	}
-	m.deferred = append(m.deferred, e)
+	m.r.Deferred = append(m.r.Deferred, e)
 	m.markAnswered(e)
 }
 
 // markAnswered notes that an outstanding command has its answer in the journal.
 func (m *Machine) markAnswered(e event.Event) {
 	mark := func(a event.Activation, attempt int) {
-		if f := m.waiting[a]; f != nil && f.attempt == attempt {
-			f.answered = true
+		if f := m.r.Waiting[a]; f != nil && f.Attempt == attempt {
+			f.Answered = true
 		}
 	}
 	switch b := e.Body.(type) {
@@ -430,35 +371,35 @@ func (m *Machine) markAnswered(e event.Event) {
 	case *event.ChildEnded:
 		mark(b.Activation, b.Attempt)
 	case *event.SecretsResolved:
-		m.secretsWaiting = true
+		m.r.SecretsAnswered = true
 	}
 }
 
 // SetGuard sets what an evaluation asks now and then whether the host wants it stopped.
-func (m *Machine) SetGuard(guard func() bool) { m.eval0.budget.Interrupted = guard }
+func (m *Machine) SetGuard(guard func() bool) { m.ev.Budget.Interrupted = guard }
 
 // Status is the phase of the run.
-func (m *Machine) Status() event.Status { return m.status }
+func (m *Machine) Status() event.Status { return m.r.Status }
 
 // Hash covers everything that the machine has done so far.
-func (m *Machine) Hash() uint64 { return m.hash }
+func (m *Machine) Hash() uint64 { return m.r.Hash }
 
 // Listening reports whether a task listens for cloud events.
-func (m *Machine) Listening() bool { return len(m.listeners) > 0 }
+func (m *Machine) Listening() bool { return len(m.r.Listeners) > 0 }
 
 // Busy reports whether an attempt is under way: awaited children do not count.
-func (m *Machine) Busy() bool { return m.busy > 0 || len(m.background) > 0 }
+func (m *Machine) Busy() bool { return m.r.Attempts > 0 || len(m.r.Background) > 0 }
 
 // Result is how the run ended; the zero values before that.
 func (m *Machine) Result() (event.Status, value.Raw, *event.Problem) {
-	if !m.status.Ended() {
-		return m.status, value.Raw{}, nil
+	if !m.r.Status.Ended() {
+		return m.r.Status, value.Raw{}, nil
 	}
 	var out value.Raw
-	if m.status == event.Completed {
-		out = rawOf(m.result.output)
+	if m.r.Status == event.Completed {
+		out = rawOf(m.r.Outcome.Output)
 	}
-	return m.status, out, m.result.problem
+	return m.r.Status, out, m.r.Outcome.Problem
 }
 
 func (m *Machine) reset() {
@@ -472,7 +413,9 @@ func (m *Machine) reset() {
 }
 
 func (m *Machine) done() *Step {
-	m.step.More, m.step.Hash = m.more, m.hash
+	m.step.More, m.step.Hash = m.r.More, m.r.Hash
+	m.step.Stopped = append(m.step.Stopped, m.ev.Now...)
+	m.ev.Now = m.ev.Now[:0]
 	return m.step
 }
 
@@ -484,7 +427,7 @@ func Replay(p *program.Program, events []event.Event) (*Machine, error) {
 			return nil, fmt.Errorf("replay event %d of %d: %w", i+1, len(events), err)
 		}
 	}
-	for m.more && !m.sliced {
+	for m.r.More && !m.r.Interrupted {
 		m.slice()
 	}
 	return m, nil

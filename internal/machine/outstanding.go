@@ -5,15 +5,16 @@ import (
 	"slices"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/state"
 )
 
 // inOrder are the frames that wait for an answer, in the order in which they began to.
-func (m *Machine) inOrder() []*frame {
-	list := make([]*frame, 0, len(m.waiting))
-	for _, f := range m.waiting {
+func (m *Machine) inOrder() []*state.Frame {
+	list := make([]*state.Frame, 0, len(m.r.Waiting))
+	for _, f := range m.r.Waiting {
 		list = append(list, f)
 	}
-	slices.SortFunc(list, func(a, b *frame) int { return cmp.Compare(a.order, b.order) })
+	slices.SortFunc(list, func(a, b *state.Frame) int { return cmp.Compare(a.Order, b.Order) })
 	return list
 }
 
@@ -21,7 +22,7 @@ func (m *Machine) inOrder() []*frame {
 // were given: what a host must do again after a replay. A repeated command is
 // the same in every field.
 func (m *Machine) Outstanding() []Command {
-	if m.status.Ended() || m.begun == nil {
+	if m.r.Status.Ended() || m.r.Begun == nil {
 		return nil
 	}
 	type entry struct {
@@ -29,42 +30,42 @@ func (m *Machine) Outstanding() []Command {
 		c     []Command
 	}
 	var list []entry
-	if m.wantsSecrets && !m.secretsWaiting {
+	if m.r.WantsSecrets && !m.r.SecretsAnswered {
 		list = append(list, entry{0, []Command{&ResolveSecrets{Names: m.p.Secrets}}})
 	}
-	for _, f := range m.waiting {
-		if f.answered {
+	for _, f := range m.r.Waiting {
+		if f.Answered {
 			continue
 		}
 		var c []Command
-		if f.phase == awaiting {
+		if f.Phase == state.Awaiting {
 			switch {
-			case f.told:
-				c = append(c, &CancelChild{Activation: f.id, Child: m.childID(f), Act: "cancel"})
-			case m.suspended:
-				c = append(c, m.startOf(f), &CancelChild{Activation: f.id, Child: m.childID(f), Act: "suspend"})
+			case f.Told:
+				c = append(c, &CancelChild{Activation: f.ID, Child: m.childID(f), Act: "cancel"})
+			case m.r.Suspended:
+				c = append(c, m.startOf(f), &CancelChild{Activation: f.ID, Child: m.childID(f), Act: "suspend"})
 			default:
 				c = append(c, m.startOf(f))
 			}
-		} else if f.told { // it must end, not be done again
-			c = append(c, &CancelAttempt{Activation: f.id, Attempt: f.attempt, Reason: f.reason})
+		} else if f.Told { // it must end, not be done again
+			c = append(c, &CancelAttempt{Activation: f.ID, Attempt: f.Attempt, Reason: f.Reason})
 		} else {
 			c = append(c, m.dispatchOf(f))
 		}
-		list = append(list, entry{f.order, c})
+		list = append(list, entry{f.Order, c})
 	}
-	for _, b := range m.background {
-		c := []Command{b.dispatch}
-		if m.ending != nil && m.ending.status == event.Cancelled {
-			c[0] = &CancelAttempt{Activation: b.activation, Attempt: b.attempt, Reason: reasonCancelled}
+	for _, b := range m.r.Background {
+		c := []Command{m.newDispatch(b.Node, b.Activation, b.Attempt, b.Arguments, b.Iteration)}
+		if m.r.Ending != nil && m.r.Ending.Status == event.Cancelled {
+			c[0] = &CancelAttempt{Activation: b.Activation, Attempt: b.Attempt, Reason: reasonCancelled}
 		}
-		list = append(list, entry{b.order, c})
+		list = append(list, entry{b.Order, c})
 	}
-	for _, t := range m.timers.list {
-		list = append(list, entry{t.order, []Command{&StartTimer{ID: t.id, At: t.at}}})
+	for _, t := range m.r.Timers.All() {
+		list = append(list, entry{t.Order, []Command{&StartTimer{ID: t.ID, At: t.At}}})
 	}
-	for _, f := range m.listeners {
-		list = append(list, entry{f.listen.order, []Command{&Listen{Activation: f.id, Types: f.node.Listen.Types}}})
+	for _, f := range m.r.Listeners {
+		list = append(list, entry{f.Listen.Order, []Command{&Listen{Activation: f.ID, Types: f.Node.Listen.Types}}})
 	}
 	slices.SortFunc(list, func(a, b entry) int { return cmp.Compare(a.order, b.order) })
 	var out []Command

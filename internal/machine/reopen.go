@@ -4,17 +4,19 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/program"
+	"github.com/downbeat-dev/downbeat/internal/state"
 )
 
 // Started is the event that began the run, nil before it.
-func (m *Machine) Started() *event.RunStarted { return m.begun }
+func (m *Machine) Started() *event.RunStarted { return m.r.Begun }
 
 // reopen makes an ended run live again from a state (M5).
 func (m *Machine) reopen(b *event.RunReopened) error {
-	if m.begun != nil && !m.status.Ended() {
+	if m.r.Begun != nil && !m.r.Status.Ended() {
 		return errors.New("machine: a run that has not ended cannot be reopened")
 	}
 	return m.adopt(b.State, nil)
@@ -23,31 +25,50 @@ func (m *Machine) reopen(b *event.RunReopened) error {
 // fork begins a run in the past of another.
 func (m *Machine) fork(b *event.RunForked) error { return m.adopt(b.State, &b.Start) }
 
-// adopt takes over a state: of the run itself, or, with start, of another run.
-func (m *Machine) adopt(state []byte, start *event.RunStarted) error {
-	from, err := Restore(m.p, state)
+// Snapshot is the whole state of the run: Restore makes the same machine of it.
+func (m *Machine) Snapshot() []byte { return m.r.Snapshot(Revision) }
+
+// Restore makes the machine that a snapshot was taken of. p must be the same
+// definition, or one in which every task that the run is inside has the same
+// reference and kind: the first that has not is named in the error.
+func Restore(p *program.Program, taken []byte) (*Machine, error) {
+	r, err := state.Restore(p, Revision, taken)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("machine: %w", err)
 	}
-	if from.begun == nil || from.status.Ended() {
+	m := New(p)
+	m.r = *r
+	return m, nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+// adopt takes over a state: of the run itself, or, with start, of another run.
+func (m *Machine) adopt(taken []byte, start *event.RunStarted) error {
+	from, err := state.Restore(m.p, Revision, taken)
+	if err != nil {
+		return fmt.Errorf("machine: %w", err)
+	}
+	if from.Begun == nil || from.Status.Ended() {
 		return errors.New("machine: the state is not of a live run")
 	}
-	guard, step, now := m.eval0.budget.Interrupted, m.step, m.now
-	*m = *from
-	m.eval0.init(m)
-	m.eval0.budget.Interrupted, m.step = guard, step
-	if now.After(m.now) {
-		m.now = now
-	}
+	from.Now = later(from.Now, m.r.Now)
+	m.r = *from
+	m.ev.runtime, m.ev.workflow = nil, nil
 	if start != nil {
-		m.begun, m.run, m.startedAt = start, start.Run, m.now
-		m.hash = mixBytes(m.hash, start.Run[:])
+		m.r.Begun, m.r.ID, m.r.StartedAt = start, start.Run, m.r.Now
+		m.r.Hash = state.MixString(m.r.Hash, string(start.Run[:]))
 	}
 	for _, c := range m.Outstanding() {
 		m.command(c)
 	}
-	m.suspended = false
-	m.status = event.Pending
+	m.r.Suspended = false
+	m.r.Status = event.Pending
 	m.setStatus(event.Running, nil)
 	return nil
 }
@@ -70,11 +91,8 @@ func Rewind(p *program.Program, events []event.Event, a event.Activation) ([]byt
 		return nil, err
 	}
 	m.watch = nil
-	m.more = false
-	if m.root != nil {
-		m.raiseEpochs(m.root, full.epoch+1)
-	}
-	m.epoch += full.epoch + 1
+	m.r.More = false
+	m.r.RaiseAll(full.r.Epoch)
 	return m.Snapshot(), nil
 }
 
@@ -91,7 +109,7 @@ func (m *Machine) applyAll(events []event.Event) error {
 		if _, err := m.Apply(e); err != nil {
 			return fmt.Errorf("replay event %d of %d: %w", i+1, len(events), err)
 		}
-		for m.more && !m.sliced && i == len(events)-1 && !m.watch.stopped {
+		for m.r.More && !m.r.Interrupted && i == len(events)-1 && !m.watch.stopped {
 			m.slice()
 		}
 		if m.watch.stopped {
@@ -102,13 +120,13 @@ func (m *Machine) applyAll(events []event.Event) error {
 }
 
 // stops reports whether a is the entering that the watch waits for.
-func (w *watch) stops(a action) bool {
-	if a.index < 0 || a.seq.dead {
+func (w *watch) stops(a state.Action) bool {
+	if a.Index < 0 || a.Seq.Dead {
 		return false
 	}
-	id := a.seq.prefix + strconv.Itoa(a.index)
-	if v := a.seq.visits; v != nil && v[a.index] > 0 {
-		id += "~" + strconv.Itoa(v[a.index]+1)
+	id := a.Seq.Prefix + strconv.Itoa(a.Index)
+	if v := a.Seq.Visits; v != nil && v[a.Index] > 0 {
+		id += "~" + strconv.Itoa(v[a.Index]+1)
 	}
 	if event.Activation(id) != w.activation {
 		return false
@@ -116,22 +134,4 @@ func (w *watch) stops(a action) bool {
 	w.seen++
 	w.stopped = w.seen == w.stopAt
 	return w.stopped
-}
-
-func (m *Machine) raiseEpochs(s *sequence, by int) {
-	s.epoch += by
-	f := s.current
-	if f == nil {
-		return
-	}
-	f.attempt += by
-	if f.try != nil {
-		f.try.epoch += by
-		f.try.high += by
-	}
-	for _, c := range f.seqs {
-		if c != nil {
-			m.raiseEpochs(c, by)
-		}
-	}
 }

@@ -3,6 +3,7 @@ package machine
 import (
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/program"
+	"github.com/downbeat-dev/downbeat/internal/state"
 )
 
 // Reasons of CancelAttempt.
@@ -15,8 +16,8 @@ const (
 )
 
 // fault ends a task with a problem, once everything beneath it is gone.
-func (m *Machine) fault(f *frame, p *event.Problem, reason string) {
-	f.stop, f.problem = stopFaulted, p
+func (m *Machine) fault(f *state.Frame, p *event.Problem, reason string) {
+	f.Stop, f.Problem = state.StopFaulted, p
 	if reason == "" {
 		reason = reasonSibling
 	}
@@ -26,191 +27,184 @@ func (m *Machine) fault(f *frame, p *event.Problem, reason string) {
 
 // halt cancels what f waits for and everything beneath it. What cannot end at
 // once is left to settle.
-func (m *Machine) halt(f *frame, reason string) {
+func (m *Machine) halt(f *state.Frame, reason string) {
 	m.stopTimers(f)
-	m.setWaiting(f, false)
-	if f.listen != nil {
+	m.r.SetWaits(f, false)
+	if f.Listen != nil {
 		m.unlisten(f)
 	}
-	if f.outstanding && f.answered {
+	if f.Outstanding && f.Answered {
 		// The answer is in the journal already and waits for the resumption.
-		f.outstanding = false
-		m.forget(f)
+		f.Outstanding = false
+		m.r.Forget(f)
 	}
-	if f.outstanding && !f.told {
-		f.told = true
-		f.reason = reason
-		if f.phase == awaiting {
-			m.command(&CancelChild{Activation: f.id, Child: m.childID(f), Act: "cancel"})
+	if f.Outstanding && !f.Told {
+		f.Told = true
+		f.Reason = reason
+		if f.Phase == state.Awaiting {
+			m.command(&CancelChild{Activation: f.ID, Child: m.childID(f), Act: "cancel"})
 		} else {
-			m.command(&CancelAttempt{Activation: f.id, Attempt: f.attempt, Reason: reason})
+			m.command(&CancelAttempt{Activation: f.ID, Attempt: f.Attempt, Reason: reason})
 		}
 	}
-	for _, s := range f.seqs {
+	for _, s := range f.Seqs {
 		if s != nil {
 			m.haltSequence(s, reason)
 		}
 	}
 }
 
-func (m *Machine) haltSequence(s *sequence, reason string) {
-	s.dead = true
-	if f := s.current; f != nil {
-		f.stop = stopCancelled
+func (m *Machine) haltSequence(s *state.Sequence, reason string) {
+	s.Dead = true
+	if f := s.Current; f != nil {
+		f.Stop = state.StopCancelled
 		m.halt(f, reason)
-		if f.live == 0 && !f.outstanding {
+		if f.Live == 0 && !f.Outstanding {
 			m.cancelled(f)
 		}
 	}
-	if s.current == nil {
-		m.drop(s)
+	if s.Current == nil {
+		s.Drop()
 	}
 }
 
 // cancelled ends a frame that was cancelled and has nothing left beneath.
-func (m *Machine) cancelled(f *frame) {
+func (m *Machine) cancelled(f *state.Frame) {
 	m.retire(f)
-	m.transition(f, Transition{Change: TaskEnds, Status: event.Cancelled, Unknown: f.unknown})
-	f.seq.current = nil
+	m.transition(f, Transition{Change: TaskEnds, Status: event.Cancelled, Unknown: f.Unknown})
+	f.Seq.Current = nil
 }
 
 // settle goes on with a stopping frame when nothing is left beneath it, and
 // with the frames around it that were waiting for that.
-func (m *Machine) settle(f *frame) {
-	for f != nil && f.stop != notStopping && f.live == 0 && !f.outstanding {
-		kind := f.stop
+func (m *Machine) settle(f *state.Frame) {
+	for f != nil && f.Stop != state.NotStopping && f.Live == 0 && !f.Outstanding {
+		kind := f.Stop
 		switch kind {
-		case notStopping:
+		case state.NotStopping:
 			return
-		case stopFaulted:
+		case state.StopFaulted:
 			m.faulted(f)
 			return
-		case stopComplete:
-			f.stop = notStopping
-			m.complete(f, f.out)
+		case state.StopComplete:
+			f.Stop = state.NotStopping
+			m.complete(f, f.Out)
 			return
-		case stopCaught:
-			f.stop = notStopping
-			m.caught(f, f.problem)
+		case state.StopCaught:
+			f.Stop = state.NotStopping
+			m.caught(f, f.Problem)
 			return
-		case stopCancelled:
+		case state.StopCancelled:
 			m.cancelled(f)
-		case stopEnded:
+		case state.StopEnded:
 			m.retire(f)
 			m.transition(f, Transition{Change: TaskEnds, Status: event.Completed})
-			f.seq.current = nil
+			f.Seq.Current = nil
 		}
-		s := f.seq
-		m.drop(s)
-		if s.owner == nil {
+		s := f.Seq
+		s.Drop()
+		if s.Owner == nil {
 			m.rootStopped()
 			return
 		}
-		f = s.owner
+		f = s.Owner
 	}
 }
 
 // faulted ends a frame with its problem and tells the task around it.
-func (m *Machine) faulted(f *frame) {
-	p := f.problem
-	if !f.shown {
+func (m *Machine) faulted(f *state.Frame) {
+	p := f.Problem
+	if !f.Shown {
 		m.entered(f, 0)
 	}
 	m.retire(f)
 	m.transition(f, Transition{Change: TaskEnds, Status: event.Faulted, Error: p})
-	s := f.seq
-	s.current = nil
-	m.drop(s)
-	o := s.owner
+	s := f.Seq
+	s.Current = nil
+	s.Drop()
+	o := s.Owner
 	switch {
 	case o == nil:
-		m.endWith(ending{status: event.Faulted, problem: p})
-	case s.role != body:
+		m.endWith(state.Ending{Status: event.Faulted, Problem: p})
+	case s.Role != state.Body:
 		m.fault(o, p, "")
-	case o.node.Op == program.Try:
+	case o.Node.Op == program.Try:
 		m.caught(o, p)
-	case o.node.Op == program.Fork || o.node.Op == program.Map:
-		m.branchFaulted(o, s.slot, p)
+	case o.Node.Op == program.Fork || o.Node.Op == program.Map:
+		m.branchFaulted(o, s.Slot, p)
 	default:
 		m.fault(o, p, "")
 	}
 }
 
-// ending is how a run is about to end.
-type ending struct {
-	status  event.Status
-	output  any
-	problem *event.Problem
-}
-
 // endRun is the directive `end` in s (D10): everything else is cancelled, the
 // tasks around complete, and the run ends with v.
-func (m *Machine) endRun(s *sequence, v any) {
-	if s.owner == nil {
-		m.drop(s)
+func (m *Machine) endRun(s *state.Sequence, v any) {
+	if s.Owner == nil {
+		s.Drop()
 		m.finishRun(v)
 		return
 	}
-	m.ending = &ending{status: event.Completed, output: v}
+	m.r.Ending = &state.Ending{Status: event.Completed, Output: v}
 	m.stopRunTimer()
-	for q := s; q.owner != nil; q = q.owner.seq {
-		o := q.owner
-		o.stop = stopEnded
+	for q := s; q.Owner != nil; q = q.Owner.Seq {
+		o := q.Owner
+		o.Stop = state.StopEnded
 		m.stopTimers(o)
-		m.setWaiting(o, false)
-		if o.listen != nil {
+		m.r.SetWaits(o, false)
+		if o.Listen != nil {
 			m.unlisten(o)
 		}
-		for _, other := range o.seqs {
+		for _, other := range o.Seqs {
 			if other != nil && other != q {
 				m.haltSequence(other, reasonEnded)
 			}
 		}
-		q.dead = true
+		q.Dead = true
 	}
-	m.root.dead = true
-	m.drop(s)
-	m.settle(s.owner)
+	m.r.Root.Dead = true
+	s.Drop()
+	m.settle(s.Owner)
 }
 
 // abort ends the run with a fault that nothing catches, or cancels it.
 func (m *Machine) abort(p *event.Problem) {
-	m.stopAll(ending{status: event.Faulted, problem: p}, reasonSibling)
+	m.stopAll(state.Ending{Status: event.Faulted, Problem: p}, reasonSibling)
 }
 
-func (m *Machine) stopAll(e ending, reason string) {
-	if m.ending != nil || m.status.Ended() {
+func (m *Machine) stopAll(e state.Ending, reason string) {
+	if m.r.Ending != nil || m.r.Status.Ended() {
 		return
 	}
-	m.ending = &e
+	m.r.Ending = &e
 	m.stopRunTimer()
-	if e.status == event.Cancelled {
-		for _, b := range m.background {
-			m.command(&CancelAttempt{Activation: b.activation, Attempt: b.attempt, Reason: reason})
+	if e.Status == event.Cancelled {
+		for _, b := range m.r.Background {
+			m.command(&CancelAttempt{Activation: b.Activation, Attempt: b.Attempt, Reason: reason})
 		}
 	}
-	if m.root == nil {
+	if m.r.Root == nil {
 		m.rootStopped()
 		return
 	}
-	m.haltSequence(m.root, reason)
-	if m.root.current == nil {
+	m.haltSequence(m.r.Root, reason)
+	if m.r.Root.Current == nil {
 		m.rootStopped()
 	}
 }
 
 // rootStopped: no task is left; the run ends as it was about to.
 func (m *Machine) rootStopped() {
-	e := m.ending
+	e := m.r.Ending
 	if e == nil {
 		return
 	}
-	if e.status == event.Cancelled && len(m.background) > 0 {
+	if e.Status == event.Cancelled && len(m.r.Background) > 0 {
 		return // their answers come
 	}
-	if e.status == event.Completed {
-		m.ending = nil
-		m.finishRun(e.output)
+	if e.Status == event.Completed {
+		m.r.Ending = nil
+		m.finishRun(e.Output)
 		return
 	}
 	m.endWith(*e)
@@ -224,32 +218,32 @@ func (m *Machine) finishRun(v any) {
 			v, p = m.eval(nil, m.p.Output.As, v)
 		}
 		if p == nil {
-			p = m.validate(m.p.Output.Schema, v, "/output", "output")
+			p = program.Validate(m.p.Output.Schema, v, "/output", "output")
 		}
 		if p != nil {
 			p.Instance = "/output"
-			m.endWith(ending{status: event.Faulted, problem: p})
+			m.endWith(state.Ending{Status: event.Faulted, Problem: p})
 			return
 		}
 	}
-	m.endWith(ending{status: event.Completed, output: v})
+	m.endWith(state.Ending{Status: event.Completed, Output: v})
 }
 
 // endWith is the last thing that a run does (M5).
-func (m *Machine) endWith(e ending) {
+func (m *Machine) endWith(e state.Ending) {
 	m.stopRunTimer()
-	m.ending = nil
-	m.root = nil
-	m.work, m.head = m.work[:0], 0
-	m.deferred = nil
-	m.suspended = false
-	m.background = nil
-	m.setStatus(e.status, e.problem)
-	end := &End{Status: e.status, Error: e.problem}
-	if e.status == event.Completed {
-		end.Output = rawOf(e.output)
+	m.r.Ending = nil
+	m.r.Root = nil
+	m.r.Work, m.r.Head = m.r.Work[:0], 0
+	m.r.Deferred = nil
+	m.r.Suspended = false
+	m.r.Background = nil
+	m.setStatus(e.Status, e.Problem)
+	end := &End{Status: e.Status, Error: e.Problem}
+	if e.Status == event.Completed {
+		end.Output = rawOf(e.Output)
 	}
-	m.result = e
+	m.r.Outcome = e
 	m.command(end)
 	m.step.Ended = true
 }

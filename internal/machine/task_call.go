@@ -5,53 +5,54 @@ import (
 
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/program"
+	"github.com/downbeat-dev/downbeat/internal/state"
 	"github.com/downbeat-dev/downbeat/internal/value"
 )
 
 // performCall dispatches an attempt: a call or a process.
-func (m *Machine) performCall(f *frame) {
+func (m *Machine) performCall(f *state.Frame) {
 	m.entered(f, 0)
-	args, p := m.arguments(f, f.node.Call)
+	args, p := m.arguments(f, f.Node.Call)
 	if p != nil {
 		m.fault(f, p, "")
 		return
 	}
-	n := f.node
-	d := m.newDispatch(n, f.id, f.attempt, args, f.seq.iter)
+	n := f.Node
+	d := m.newDispatch(n, f.ID, f.Attempt, args, f.Seq.Iter)
 	if !n.Call.Await { // DSL 131: the run goes on, and its end does not wait for the process
-		m.order++
-		m.background = append(m.background, background{f.id, f.attempt, d, m.order})
+		m.r.Order++
+		m.r.Background = append(m.r.Background, state.Background{Activation: f.ID, Attempt: f.Attempt, Node: n, Arguments: args, Iteration: f.Seq.Iter, Order: m.r.Order})
 		m.transition(f, Transition{Change: Dispatched, Status: event.Running})
 		m.command(d)
-		m.complete(f, f.input)
+		m.complete(f, f.Input)
 		return
 	}
-	f.phase = dispatched
-	f.args = args
-	m.expect(f)
+	f.Phase = state.Dispatched
+	f.Args = args
+	m.r.Expect(f)
 	m.transition(f, Transition{Change: Dispatched, Status: event.Running})
 	m.command(d)
 }
 
 // dispatchOf makes the command of a dispatched frame again.
-func (m *Machine) dispatchOf(f *frame) *Dispatch {
-	return m.newDispatch(f.node, f.id, f.attempt, f.args, f.seq.iter)
+func (m *Machine) dispatchOf(f *state.Frame) *Dispatch {
+	return m.newDispatch(f.Node, f.ID, f.Attempt, f.Args, f.Seq.Iter)
 }
 
 func (m *Machine) newDispatch(n *program.Node, id event.Activation, attempt int, args any, iteration []int) *Dispatch {
 	return &Dispatch{
 		Activation: id, Attempt: attempt, Reference: n.Reference, Name: n.Name, Kind: n.Call.Kind, Arguments: args,
-		IdempotencyKey: m.idempotencyKey(id), MayRepeat: n.MayRepeat, WantsAuthorization: n.WantsAuthorization,
+		IdempotencyKey: m.r.IdempotencyKey(id), MayRepeat: n.MayRepeat, WantsAuthorization: n.WantsAuthorization,
 		Labels: n.Labels, Workspace: n.Workspace, Iteration: iteration,
 	}
 }
 
 // arguments evaluates what the executor gets.
-func (m *Machine) arguments(f *frame, c *program.Call) (any, *event.Problem) {
+func (m *Machine) arguments(f *state.Frame, c *program.Call) (any, *event.Problem) {
 	if c.PassInput {
-		return f.input, nil
+		return f.Input, nil
 	}
-	args, p := m.eval(f, c.With, f.input)
+	args, p := m.eval(f, c.With, f.Input)
 	if p != nil || c.Endpoint == nil && c.Code == nil && c.Extra == nil {
 		return args, p
 	}
@@ -64,7 +65,7 @@ func (m *Machine) arguments(f *frame, c *program.Call) (any, *event.Problem) {
 		out[k] = v
 	}
 	if c.Code != nil {
-		if out["code"], p = m.eval(f, c.Code, f.input); p != nil {
+		if out["code"], p = m.eval(f, c.Code, f.Input); p != nil {
 			return nil, p
 		}
 	}
@@ -77,16 +78,16 @@ func (m *Machine) arguments(f *frame, c *program.Call) (any, *event.Problem) {
 }
 
 // endpoint is {uri, authentication}, the URI expanded (DSL 59, 205, 153).
-func (m *Machine) endpoint(f *frame, e *program.Endpoint) (any, *event.Problem) {
+func (m *Machine) endpoint(f *state.Frame, e *program.Endpoint) (any, *event.Problem) {
 	out := make(map[string]any, 2)
 	if e.URI == nil {
-		uri, err := value.URITemplate(e.Template, f.input)
+		uri, err := value.URITemplate(e.Template, f.Input)
 		if err != nil {
-			return nil, m.problem(event.Expression, 400, "URI template failed", f.node.Reference, fmt.Sprintf("endpoint %q: %v", e.Template, err))
+			return nil, program.NewProblem(event.Expression, 400, "URI template failed", f.Node.Reference, fmt.Sprintf("endpoint %q: %v", e.Template, err))
 		}
 		out["uri"] = uri
 	} else {
-		v, p := m.eval(f, e.URI, f.input)
+		v, p := m.eval(f, e.URI, f.Input)
 		if p != nil {
 			return nil, p
 		}
@@ -98,11 +99,11 @@ func (m *Machine) endpoint(f *frame, e *program.Endpoint) (any, *event.Problem) 
 				out[k] = x
 			}
 		default:
-			return nil, m.wrongType(f, "the endpoint", "a URI", v)
+			return nil, program.WrongType(f.Node.Reference, "the endpoint", "a URI", v)
 		}
 	}
 	if e.Authentication != nil {
-		auth, p := m.eval(f, e.Authentication, f.input)
+		auth, p := m.eval(f, e.Authentication, f.Input)
 		if p != nil {
 			return nil, p
 		}
@@ -111,58 +112,10 @@ func (m *Machine) endpoint(f *frame, e *program.Endpoint) (any, *event.Problem) 
 	return out, nil
 }
 
-func (m *Machine) wrongType(f *frame, what, want string, got any) *event.Problem {
-	return m.problem(event.Expression, 400, "Wrong type", f.node.Reference, fmt.Sprintf("%s must be %s, but is %s", what, want, described(got)))
-}
-
-// described names a value's type for people, with the value when it is short.
-func described(v any) string {
-	t := value.TypeName(v)
-	switch t {
-	case "null":
-		return "null"
-	case "object", "array":
-		return "an " + t
-	}
-	if text := value.JSON(v); len(text) <= 60 {
-		return fmt.Sprintf("a %s (%s)", t, text)
-	}
-	return "a " + t
-}
-
-// expect notes that f waits for the answer of an attempt or child.
-func (m *Machine) expect(f *frame) {
-	if m.waiting == nil {
-		m.waiting = map[event.Activation]*frame{}
-	}
-	m.order++
-	f.order = m.order
-	f.outstanding = true
-	m.waiting[f.id] = f
-	m.count(f, 1)
-}
-
-// count keeps apart attempts, which need this process, and children, which do not.
-func (m *Machine) count(f *frame, by int) {
-	if f.phase == awaiting {
-		m.children += by
-	} else {
-		m.busy += by
-	}
-}
-
-// forget ends what expect began.
-func (m *Machine) forget(f *frame) {
-	if m.waiting[f.id] == f {
-		delete(m.waiting, f.id)
-		m.count(f, -1)
-	}
-}
-
 // release drops what an ended frame still has registered.
-func (m *Machine) release(f *frame) {
-	m.forget(f)
-	if f.listen != nil {
+func (m *Machine) release(f *state.Frame) {
+	m.r.Forget(f)
+	if f.Listen != nil {
 		m.unlisten(f)
 	}
 	m.freeCollections(f)
@@ -170,13 +123,13 @@ func (m *Machine) release(f *frame) {
 
 // answered finds the frame that an answer is for. An answer to a stopping
 // frame only ends its waiting.
-func (m *Machine) answeredFrame(a event.Activation, attempt int) *frame {
-	f := m.waiting[a]
-	if f == nil || f.attempt != attempt {
+func (m *Machine) answeredFrame(a event.Activation, attempt int) *state.Frame {
+	f := m.r.Waiting[a]
+	if f == nil || f.Attempt != attempt {
 		return nil
 	}
-	m.forget(f)
-	f.outstanding, f.answered = false, false
+	m.r.Forget(f)
+	f.Outstanding, f.Answered = false, false
 	return f
 }
 
@@ -186,11 +139,11 @@ func (m *Machine) taskCompleted(b *event.TaskCompleted) {
 		m.backgroundAnswered(b.Activation, b.Attempt)
 		return
 	}
-	if f.stop != notStopping {
+	if f.Stop != state.NotStopping {
 		m.settle(f)
 		return
 	}
-	f.auth = b.Authorization
+	f.Auth = b.Authorization
 	out, p := m.outside(f, b.Output, "the output")
 	if p != nil {
 		m.fault(f, p, "")
@@ -200,13 +153,13 @@ func (m *Machine) taskCompleted(b *event.TaskCompleted) {
 }
 
 // outside reads a value that came from outside.
-func (m *Machine) outside(f *frame, r value.Raw, what string) (any, *event.Problem) {
+func (m *Machine) outside(f *state.Frame, r value.Raw, what string) (any, *event.Problem) {
 	if n := r.Size(); n > maxValue {
-		return nil, m.problem(event.Runtime, 500, "Value too large", f.node.Reference, fmt.Sprintf("%s has %d bytes, more than the limit of %d (16 MiB)", what, n, maxValue))
+		return nil, program.NewProblem(event.Runtime, 500, "Value too large", f.Node.Reference, fmt.Sprintf("%s has %d bytes, more than the limit of %d (16 MiB)", what, n, maxValue))
 	}
 	v, err := r.Any()
 	if err != nil {
-		return nil, m.problem(event.Runtime, 500, "Not JSON", f.node.Reference, fmt.Sprintf("%s is not JSON: %v", what, err))
+		return nil, program.NewProblem(event.Runtime, 500, "Not JSON", f.Node.Reference, fmt.Sprintf("%s is not JSON: %v", what, err))
 	}
 	return v, nil
 }
@@ -217,13 +170,13 @@ func (m *Machine) taskFailed(b *event.TaskFailed) {
 		m.backgroundAnswered(b.Activation, b.Attempt)
 		return
 	}
-	if f.stop != notStopping {
+	if f.Stop != state.NotStopping {
 		m.settle(f)
 		return
 	}
 	p := b.Error
 	if p.Instance == "" {
-		p.Instance = f.node.Reference
+		p.Instance = f.Node.Reference
 	}
 	if p.Type == "" {
 		p.Type = event.TypePrefix + event.Runtime
@@ -240,8 +193,8 @@ func (m *Machine) taskCancelled(b *event.TaskCancelled) {
 		m.backgroundAnswered(b.Activation, b.Attempt)
 		return
 	}
-	f.unknown = b.Unknown
-	if f.stop != notStopping {
+	f.Unknown = b.Unknown
+	if f.Stop != state.NotStopping {
 		m.settle(f)
 		return
 	}
@@ -249,18 +202,18 @@ func (m *Machine) taskCancelled(b *event.TaskCancelled) {
 	if b.Unknown {
 		detail += "; whether it took effect is not known"
 	}
-	m.fault(f, m.problem(event.Runtime, 500, "Attempt cancelled", f.node.Reference, detail), "")
+	m.fault(f, program.NewProblem(event.Runtime, 500, "Attempt cancelled", f.Node.Reference, detail), "")
 }
 
 // backgroundAnswered ends an attempt that nobody waits for.
 func (m *Machine) backgroundAnswered(a event.Activation, attempt int) {
-	for i, b := range m.background {
-		if b.activation == a && b.attempt == attempt {
-			m.background = append(m.background[:i], m.background[i+1:]...)
+	for i, b := range m.r.Background {
+		if b.Activation == a && b.Attempt == attempt {
+			m.r.Background = append(m.r.Background[:i], m.r.Background[i+1:]...)
 			break
 		}
 	}
-	if len(m.background) == 0 && m.ending != nil && (m.root == nil || m.root.current == nil) {
+	if len(m.r.Background) == 0 && m.r.Ending != nil && (m.r.Root == nil || m.r.Root.Current == nil) {
 		m.rootStopped()
 	}
 }

@@ -4,21 +4,23 @@ import (
 	"strconv"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/program"
+	"github.com/downbeat-dev/downbeat/internal/state"
 )
 
 func eventQualifier(i int) string { return "e" + strconv.Itoa(i) + "." }
 
 // performEmit publishes a cloud event (DSL 95-97, D26).
-func (m *Machine) performEmit(f *frame) {
+func (m *Machine) performEmit(f *state.Frame) {
 	m.entered(f, 0)
-	v, p := m.eval(f, f.node.Emit, f.input)
+	v, p := m.eval(f, f.Node.Emit, f.Input)
 	if p != nil {
 		m.fault(f, p, "")
 		return
 	}
 	with, ok := v.(map[string]any)
 	if !ok {
-		m.fault(f, m.wrongType(f, "the event", "an object", v), "")
+		m.fault(f, program.WrongType(f.Node.Reference, "the event", "an object", v), "")
 		return
 	}
 	ev := make(map[string]any, len(with)+4)
@@ -32,72 +34,72 @@ func (m *Machine) performEmit(f *frame) {
 		}
 	}
 	ev["specversion"] = "1.0"
-	id := m.derivedID("emit", f.id, f.attempt)
+	id := m.r.DerivedID("emit", f.ID, f.Attempt)
 	put("id", id.String())
 	put("source", "https://downbeat.dev/workflows/"+doc.Namespace+"/"+doc.Name)
-	put("time", formatTime(m.now))
+	put("time", program.FormatTime(m.r.Now))
 	var texts [3]string
 	for i, k := range []string{"id", "type", "source"} {
 		s, ok := ev[k].(string)
 		if !ok || s == "" {
-			m.fault(f, m.wrongType(f, "the attribute "+quote(k)+" of the event", "a non-empty string", ev[k]), "")
+			m.fault(f, program.WrongType(f.Node.Reference, "the attribute "+strconv.Quote(k)+" of the event", "a non-empty string", ev[k]), "")
 			return
 		}
 		texts[i] = s
 	}
-	m.command(&Emit{Activation: f.id, ID: texts[0], Type: texts[1], Source: texts[2], Event: rawOf(ev)})
+	m.command(&Emit{Activation: f.ID, ID: texts[0], Type: texts[1], Source: texts[2], Event: rawOf(ev)})
 	m.complete(f, ev)
 }
 
 // childID is the id of the run that a run task starts.
-func (m *Machine) childID(f *frame) event.RunID { return m.derivedID("child", f.id, f.attempt) }
+func (m *Machine) childID(f *state.Frame) event.RunID { return m.r.DerivedID("child", f.ID, f.Attempt) }
 
 // performChild starts a run of another workflow (DSL 141, D25).
-func (m *Machine) performChild(f *frame) {
+func (m *Machine) performChild(f *state.Frame) {
 	m.entered(f, 0)
-	c := f.node.Child
-	in, p := m.eval(f, c.Input, f.input)
+	c := f.Node.Child
+	in, p := m.eval(f, c.Input, f.Input)
 	if p != nil {
 		m.fault(f, p, "")
 		return
 	}
-	if m.begun.Depth+1 > maxChildDepth {
-		m.fault(f, m.problem(event.Runtime, 500, "Nested too deep", f.node.Reference, "runs start each other more than 32 deep; a workflow that starts itself without an end is the usual cause"), "")
+	if m.r.Begun.Depth+1 > maxChildDepth {
+		m.fault(f, program.NewProblem(event.Runtime, 500, "Nested too deep", f.Node.Reference, "runs start each other more than 32 deep; a workflow that starts itself without an end is the usual cause"), "")
 		return
 	}
-	f.args = in
+	f.Args = in
 	if !c.Await {
 		m.command(m.startOf(f))
-		m.complete(f, f.input)
+		m.complete(f, f.Input)
 		return
 	}
-	f.phase = awaiting
-	m.expect(f)
+	f.Phase = state.Awaiting
+	m.r.Expect(f)
 	m.transition(f, Transition{Change: Dispatched, Status: event.Running})
 	m.command(m.startOf(f))
 }
 
-func (m *Machine) startOf(f *frame) *StartChild {
-	c := f.node.Child
+func (m *Machine) startOf(f *state.Frame) *StartChild {
+	c := f.Node.Child
 	return &StartChild{
-		Activation: f.id, Attempt: f.attempt, Reference: f.node.Reference, Child: m.childID(f),
-		Name: c.Name, Input: rawOf(f.args), Await: c.Await,
+		Activation: f.ID, Attempt: f.Attempt, Reference: f.Node.Reference, Child: m.childID(f),
+		Name: c.Name, Input: rawOf(f.Args), Await: c.Await,
 	}
 }
 
 func (m *Machine) childEnded(b *event.ChildEnded) {
-	if f := m.waiting[b.Activation]; f == nil || f.phase != awaiting {
+	if f := m.r.Waiting[b.Activation]; f == nil || f.Phase != state.Awaiting {
 		return
 	}
 	f := m.answeredFrame(b.Activation, b.Attempt)
 	if f == nil {
 		return
 	}
-	if f.stop != notStopping {
+	if f.Stop != state.NotStopping {
 		m.settle(f)
 		return
 	}
-	name := f.node.Child.Name
+	name := f.Node.Child.Name
 	switch b.Status {
 	case event.Completed:
 		out, p := m.outside(f, b.Output, "the output of "+name)
@@ -107,7 +109,7 @@ func (m *Machine) childEnded(b *event.ChildEnded) {
 		}
 		m.complete(f, out)
 	case event.Faulted:
-		p := m.problem(event.Runtime, 500, "Child run faulted", f.node.Reference, "the run of "+name+" faulted")
+		p := program.NewProblem(event.Runtime, 500, "Child run faulted", f.Node.Reference, "the run of "+name+" faulted")
 		if b.Error != nil {
 			copied := *b.Error
 			p = &copied
@@ -118,19 +120,19 @@ func (m *Machine) childEnded(b *event.ChildEnded) {
 			if b.Error.Detail != "" {
 				p.Detail += ": " + b.Error.Detail
 			}
-			p.Instance = f.node.Reference
+			p.Instance = f.Node.Reference
 		}
 		m.fault(f, p, "")
 	case event.Pending, event.Running, event.Waiting, event.Suspended, event.Cancelled:
-		m.fault(f, m.problem(event.Runtime, 500, "Child run cancelled", f.node.Reference, "the run of "+name+" was cancelled"), "")
+		m.fault(f, program.NewProblem(event.Runtime, 500, "Child run cancelled", f.Node.Reference, "the run of "+name+" was cancelled"), "")
 	}
 }
 
 // tellChildren hands suspension and resumption on to awaited children (D40).
 func (m *Machine) tellChildren(act string) {
 	for _, f := range m.inOrder() {
-		if f.phase == awaiting && !f.told && !f.answered {
-			m.command(&CancelChild{Activation: f.id, Child: m.childID(f), Act: act})
+		if f.Phase == state.Awaiting && !f.Told && !f.Answered {
+			m.command(&CancelChild{Activation: f.ID, Child: m.childID(f), Act: act})
 		}
 	}
 }

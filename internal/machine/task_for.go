@@ -6,23 +6,18 @@ import (
 
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/program"
+	"github.com/downbeat-dev/downbeat/internal/state"
 )
 
-// loopState is where a for task is.
-type loopState struct {
-	items []any
-	next  int // index of the iteration that runs next
-}
-
 // items evaluates what a for or map goes through (D12).
-func (m *Machine) items(f *frame, v *program.Value) ([]any, *event.Problem) {
-	in, p := m.eval(f, v, f.input)
+func (m *Machine) items(f *state.Frame, v *program.Value) ([]any, *event.Problem) {
+	in, p := m.eval(f, v, f.Input)
 	if p != nil || in == nil {
 		return nil, p
 	}
 	items, ok := in.([]any)
 	if !ok {
-		p := m.wrongType(f, "`in`", "an array (or null, for none)", in)
+		p := program.WrongType(f.Node.Reference, "`in`", "an array (or null, for none)", in)
 		if _, ok := in.(map[string]any); ok {
 			p.Detail += "; to go through an object's fields use to_entries"
 		}
@@ -32,30 +27,28 @@ func (m *Machine) items(f *frame, v *program.Value) ([]any, *event.Problem) {
 }
 
 // performFor runs its list once for each item, one after another (DSL 98-102).
-func (m *Machine) performFor(f *frame) {
-	items, p := m.items(f, f.node.For.In)
+func (m *Machine) performFor(f *state.Frame) {
+	items, p := m.items(f, f.Node.For.In)
 	if p != nil {
 		m.fault(f, p, "")
 		return
 	}
 	m.entered(f, len(items))
-	f.loop = &loopState{items: items}
-	m.iterate(f, f.input)
+	f.Loop = &state.Loop{Items: items}
+	m.iterate(f, f.Input)
 }
 
 // iterate begins the next iteration with v as its input, or ends the loop with it.
-func (m *Machine) iterate(f *frame, v any) {
-	l, h := f.loop, f.node.For
-	if l.next >= len(l.items) {
+func (m *Machine) iterate(f *state.Frame, v any) {
+	l, h := f.Loop, f.Node.For
+	if l.Next >= len(l.Items) {
 		m.complete(f, v)
 		return
 	}
-	i := l.next
-	vars := bind(h.At, i, bind(h.Each, l.items[i], f.vars))
+	i := l.Next
+	vars := state.Bind(h.At, i, state.Bind(h.Each, l.Items[i], f.Vars))
 	if h.While != nil { // D11
-		m.aim(f)
-		m.eval0.vars = vars
-		ok, p := m.conditionAs(h.While, v)
+		ok, p := m.conditionIn(f, vars, h.While, v)
 		if p != nil {
 			m.fault(f, p, "")
 			return
@@ -65,11 +58,11 @@ func (m *Machine) iterate(f *frame, v any) {
 			return
 		}
 	}
-	l.next++
+	l.Next++
 	m.sliceTasks++
-	s := m.child(f, f.node.Body, body, 0, "i"+strconv.Itoa(i)+".")
-	s.vars = vars
-	s.iter = appendIndex(s.iter, i)
+	s := f.Child(f.Node.Body, state.Body, 0, "i"+strconv.Itoa(i)+".")
+	s.Vars = vars
+	s.Iter = appendIndex(s.Iter, i)
 	m.start(s, v)
 }
 

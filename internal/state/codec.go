@@ -1,4 +1,4 @@
-package machine
+package state
 
 import (
 	"encoding/binary"
@@ -152,7 +152,7 @@ type reader struct {
 	depth int
 }
 
-var errSnapshot = errors.New("machine: the snapshot is damaged")
+var errSnapshot = errors.New("the snapshot is damaged")
 
 func (r *reader) fail() {
 	if r.err == nil {
