@@ -85,7 +85,9 @@ type Definition struct {
 	Source     []byte
 }
 
-// StartRow makes a row for a new run (insert if absent).
+// StartRow makes a row for a new run (insert if absent). When the run exists,
+// its row of sequence 1 in the same batch is skipped too; a batch that would
+// also update such a run is refused with ErrConflict.
 type StartRow struct {
 	ID          event.RunID
 	Digest      string
@@ -114,7 +116,9 @@ type Row struct {
 	Data     []byte // encoded events, sealed when the run has secrets
 }
 
-// RunUpdate changes the row of a run. Zero fields stay as they are.
+// RunUpdate changes the row of a run. Zero fields stay as they are. Facts and
+// cloud events wake a run by making it due at once. An owner that has it in
+// memory clears that with NoWake and then looks, so nothing is missed.
 type RunUpdate struct {
 	ID      event.RunID
 	Status  event.Status
@@ -122,6 +126,7 @@ type RunUpdate struct {
 	Error   string    // title of the error
 	WakeAt  time.Time // earliest due time; NoWake clears it
 	Release bool      // owner becomes nobody
+	Asleep  bool      // the run has left memory (Release implies it): what woke it meanwhile stays, whatever WakeAt says
 	Ended   bool      // owner, wake time, subscriptions and inbox are cleared
 }
 
@@ -135,10 +140,12 @@ type Snapshot struct {
 	State    []byte
 }
 
-// Payload is a value over 64 KiB, stored once by digest.
+// Payload is a value over 64 KiB, stored once by digest. It is kept while a run
+// that named it is there; without a run it is kept for ever.
 type Payload struct {
 	Digest string
 	Data   []byte
+	Run    event.RunID // whose journal row names it
 }
 
 // Subscription says that a run wants cloud events of these types (none: all).

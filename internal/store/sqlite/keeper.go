@@ -1,0 +1,225 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/downbeat-dev/downbeat/internal/journal"
+)
+
+// Checkpoint implements journal.Keeper: call it every 200 ms or so while runs
+// are carried out, it returns at once when nothing was written. Most is moved
+// beside the commits; only what they have added meanwhile is moved under the
+// write lock, so that the log can begin again and stays small.
+func (s *Store) Checkpoint(context.Context) error {
+	if s.commits.Swap(0) == 0 {
+		return s.err()
+	}
+	if err := s.err(); err != nil {
+		return err
+	}
+	s.check.Lock()
+	defer s.check.Unlock()
+	if s.mover == nil {
+		c, err := s.connect(side)
+		if err != nil {
+			return fmt.Errorf("checkpoint: %w", err)
+		}
+		s.mover = c
+	}
+	if err := s.mover.exec("pragma wal_checkpoint(passive)"); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	s.write.Lock()
+	defer s.write.Unlock()
+	if err := s.mover.exec("pragma wal_checkpoint(passive)"); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	return nil
+}
+
+// Backup implements journal.Keeper.
+func (s *Store) Backup(ctx context.Context, file string) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("back up to %s: %w", file, err)
+		}
+	}()
+	if err := s.err(); err != nil {
+		return err
+	}
+	// The file is made here, so that it is private from its first byte on;
+	// SQLite accepts an empty one.
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) //nolint:gosec // the user names it
+	if err != nil {
+		return err
+	}
+	c, err := s.connect(side)
+	if err == nil {
+		c.SetInterrupt(ctx.Done())
+		err = errors.Join(c.query(nil, "vacuum into ?", file), c.Close())
+	}
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		return syncDir(filepath.Dir(file))
+	}
+	return errors.Join(err, os.Remove(file))
+}
+
+// Slices of pruning: small enough for 5 ms under the write lock.
+const (
+	sliceRuns = 16
+	sliceRows = 256
+	slicePage = 32
+	freeKept  = 256 // pages that stay free for new rows
+)
+
+// Prune implements journal.Keeper. It returns at the latest after budget and
+// the slice that it is in; other transactions come between its slices.
+func (s *Store) Prune(ctx context.Context, r journal.Retention, budget time.Duration) (deleted int, more bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, budget)
+	defer cancel()
+	var families []int64
+	if err = s.read(ctx, func(c *conn) error {
+		return c.query(func(st stmt) error { families = append(families, st.ColumnInt64(0)); return nil },
+			`with recursive f(id) as (select min(family) from runs union all select (select min(family) from runs where family>f.id) from f where f.id is not null)
+select id from f where id is not null`)
+	}); err != nil {
+		return 0, false, fmt.Errorf("prune: %w", err)
+	}
+	for _, family := range families {
+		for again := true; again; {
+			if ctx.Err() != nil {
+				return deleted, true, s.err()
+			}
+			var n int
+			if n, again, err = s.pruneFamily(family, r); err != nil {
+				return deleted, false, fmt.Errorf("prune: %w", err)
+			}
+			deleted += n
+		}
+	}
+	for _, step := range []func() (bool, error){func() (bool, error) { return s.pruneEvents(r) }, s.vacuum} {
+		for again := true; again; {
+			if ctx.Err() != nil {
+				return deleted, true, s.err()
+			}
+			if again, err = step(); err != nil {
+				return deleted, false, fmt.Errorf("prune: %w", err)
+			}
+		}
+	}
+	return deleted, false, nil
+}
+
+// pruneFamily deletes a slice of the old runs of a workflow, the oldest first.
+func (s *Store) pruneFamily(family int64, r journal.Retention) (deleted int, again bool, err error) {
+	err = s.aside(func(c *conn) error {
+		deleted = 0
+		bound, old := int64(0), int64(-1)<<62
+		if r.Keep > 0 {
+			// Runs up to bound are beyond the number that is kept.
+			if err := c.query(func(st stmt) error { bound = st.ColumnInt64(0); return nil },
+				"select id from runs where family=? order by id desc limit 1 offset ?", family, r.Keep); err != nil {
+				return err
+			}
+		}
+		if r.For > 0 {
+			old = r.Now.Add(-r.For).UnixMicro()
+		}
+		type victim struct {
+			id    int64
+			ended bool
+		}
+		var found []victim
+		if err := c.query(func(st stmt) error {
+			found = append(found, victim{st.ColumnInt64(0), st.ColumnBool(1)})
+			return nil
+		}, "select id, ended is not null and owner is null and (id<=?3 or ended<?4) from runs where family=?1 and id>?2 and (id<=?3 or started<?4) order by id limit ?5",
+			family, s.pruned[family], bound, old, sliceRuns); err != nil {
+			return err
+		}
+		rows := 0
+		for _, v := range found {
+			if v.ended {
+				n, done, err := c.deleteRun(v.id, sliceRows-rows)
+				if rows += n; err != nil {
+					return err
+				}
+				if !done {
+					again = true
+					return nil // go on with this one
+				}
+				deleted++
+			}
+			s.pruned[family] = v.id
+			if rows >= sliceRows {
+				again = true
+				return nil
+			}
+		}
+		if again = len(found) == sliceRuns; !again {
+			delete(s.pruned, family) // next time from the start: what lived then may have ended
+		}
+		return nil
+	})
+	return deleted, again, err
+}
+
+// deleteRun deletes at most that many journal rows of a run, and the run itself
+// once none is left.
+func (c *conn) deleteRun(id int64, rows int) (n int, done bool, err error) {
+	if err := c.query(nil, "delete from journal where id in (select id from journal where key between ? and ? limit ?)",
+		journalKey(id, 0), journalKey(id, maxSequence), max(1, rows)); err != nil {
+		return 0, false, err
+	}
+	if n = c.Changes(); n >= max(1, rows) {
+		return n, false, nil
+	}
+	for _, q := range []string{
+		"delete from labels where (label,run) in (select j.key||'='||j.value, r.id from runs r, json_each(r.labels) j where r.id=?)",
+		"delete from keys where run=(select uuid from runs where id=?)",
+		"delete from payloads where digest in (select digest from payload_refs where run=?1) and not exists(select 1 from payload_refs p where p.digest=payloads.digest and p.run<>?1)",
+		"delete from payload_refs where run=?", "delete from snapshots where run=?", "delete from inbox where run=?",
+		"delete from subscriptions where run=?", "delete from slots where run=?", "delete from runs where id=?",
+	} {
+		if err := c.query(nil, q, id); err != nil {
+			return n, false, err
+		}
+	}
+	return n, true, nil
+}
+
+// pruneEvents deletes accepted events that are old and that no run waits for.
+func (s *Store) pruneEvents(r journal.Retention) (again bool, err error) {
+	if r.Events <= 0 {
+		return false, nil
+	}
+	err = s.aside(func(c *conn) error {
+		err := c.query(nil, `delete from events where sequence in (select e.sequence from events e where e.at<?1
+and not exists(select 1 from subscriptions s join runs r on r.id=s.run where s.type in (e.type,'') and r.started<=e.at) order by e.sequence limit ?2)`,
+			r.Now.Add(-r.Events).UnixMicro(), sliceRows)
+		again = c.Changes() == sliceRows
+		return err
+	})
+	return again, err
+}
+
+// vacuum gives free pages back to the file system.
+func (s *Store) vacuum() (again bool, err error) {
+	s.write.Lock()
+	defer s.write.Unlock()
+	c, err := s.sideConn()
+	if err != nil {
+		return false, err
+	}
+	free, err := c.number("pragma freelist_count")
+	if err != nil || free <= freeKept {
+		return false, err
+	}
+	s.commits.Add(1)
+	return free > freeKept+slicePage, c.exec(fmt.Sprintf("pragma incremental_vacuum(%d)", slicePage))
+}
