@@ -21,7 +21,7 @@ func (r *run) encode(b *journal.Batch, dst []byte, events []event.Event) []byte 
 	var ext event.Externals
 	dst = event.Append(dst, events, &ext)
 	for _, v := range ext.Values {
-		b.Payloads = append(b.Payloads, journal.Payload{Digest: v.Digest, Data: v.Data})
+		b.Payloads = append(b.Payloads, journal.Payload{Digest: v.Digest, Data: v.Data, Run: r.id})
 	}
 	return dst
 }

@@ -1,15 +1,14 @@
 package server
 
 import (
-	"cmp"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
+	"github.com/downbeat-dev/downbeat/internal/journal"
 	"github.com/downbeat-dev/downbeat/internal/workflow"
 )
 
@@ -71,50 +70,7 @@ func (l *library) read() {
 	}
 	for _, defs := range l.by {
 		slices.SortStableFunc(defs, func(a, b *workflow.Definition) int {
-			return compareVersions(a.Document.Version, b.Document.Version)
+			return journal.CompareVersions(a.Document.Version, b.Document.Version)
 		})
 	}
-}
-
-// compareVersions orders semantic versions: numbers, then a version before its pre-releases' release.
-func compareVersions(a, b string) int {
-	a, _, _ = strings.Cut(a, "+")
-	b, _, _ = strings.Cut(b, "+")
-	a, preA, isPreA := strings.Cut(a, "-")
-	b, preB, isPreB := strings.Cut(b, "-")
-	if c := compareParts(a, b); c != 0 {
-		return c
-	}
-	switch {
-	case isPreA && isPreB:
-		return compareParts(preA, preB)
-	case isPreA:
-		return -1
-	case isPreB:
-		return 1
-	}
-	return 0
-}
-
-func compareParts(a, b string) int {
-	as, bs := strings.Split(a, "."), strings.Split(b, ".")
-	for i := range min(len(as), len(bs)) {
-		x, errX := strconv.ParseUint(as[i], 10, 64)
-		y, errY := strconv.ParseUint(bs[i], 10, 64)
-		var c int
-		switch {
-		case errX == nil && errY == nil:
-			c = cmp.Compare(x, y)
-		case errX == nil:
-			c = -1 // numbers come before words
-		case errY == nil:
-			c = 1
-		default:
-			c = strings.Compare(as[i], bs[i])
-		}
-		if c != 0 {
-			return c
-		}
-	}
-	return cmp.Compare(len(as), len(bs))
 }

@@ -176,6 +176,9 @@ func (n *Node) wire(c *Config, secrets *secret.Resolver) {
 	n.services.Add("keeper", &keeper{store: n.store, clock: c.Clock, logger: c.Logger, dir: c.DataDir, prunes: c.Mode == Serving})
 }
 
+// Keeper looks after the size of the node's store.
+func (n *Node) Keeper() journal.Keeper { return n.store }
+
 // Close stops the node. Attempts in progress end without a result; their runs
 // go on when they are resumed or taken over.
 func (n *Node) Close(ctx context.Context) error {
