@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/itchyny/gojq"
+
+	"github.com/downbeat-dev/downbeat/internal/jq"
 )
 
 // ErrorKind says why an evaluation gave no value.
@@ -53,6 +55,19 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("expression %s: %s", e.Source, e.Message)
 }
 
+// kindOf says which kind of error a stop is.
+func kindOf(r jq.Reason) ErrorKind {
+	switch r {
+	case jq.OutOfSteps:
+		return BudgetExceeded
+	case jq.TooLarge:
+		return TooLarge
+	case jq.Interrupted:
+		return Interrupted
+	}
+	return Failed
+}
+
 // SyntaxError is why text is no expression.
 type SyntaxError struct {
 	Offset  int // in bytes, from 0, into the text given to Compile
@@ -61,15 +76,6 @@ type SyntaxError struct {
 
 // Error implements error.
 func (e *SyntaxError) Error() string { return e.Message }
-
-// stop is an error of ours that ends an evaluation. It must not be caught by
-// jq's own try, or "try f catch 0" would outlive any limit: see meter.stopped.
-type stop struct {
-	kind ErrorKind
-	msg  string
-}
-
-func (s *stop) Error() string { return s.msg }
 
 // userError turns what gojq reports into the text of a Failed error.
 func userError(err error) string {
@@ -84,21 +90,10 @@ func userError(err error) string {
 		case nil:
 			return "error (null)"
 		case string:
-			return shorten(w, 400)
+			return jq.Shorten(w, 400)
 		default:
 			return "error: " + gojq.Preview(w)
 		}
 	}
-	return shorten(err.Error(), 600)
-}
-
-// shorten cuts s to about n bytes at a rune's edge.
-func shorten(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && s[n]&0xC0 == 0x80 {
-		n--
-	}
-	return s[:n] + "…"
+	return jq.Shorten(err.Error(), 600)
 }

@@ -1,6 +1,6 @@
 // Package expr compiles and evaluates runtime expressions, which are written
-// in jq, and templates: JSON values whose strings may be expressions. It alone
-// knows gojq.
+// in jq, and templates: JSON values whose strings may be expressions. It and
+// package jq, which holds the built-in functions, alone know gojq.
 //
 // An evaluation is a function of its input and its variables: the same on
 // every machine, in every time zone, at every time. It reads no clock (now is
@@ -21,8 +21,17 @@ import (
 
 	"github.com/itchyny/gojq"
 
-	"github.com/downbeat-dev/downbeat/internal/value"
+	"github.com/downbeat-dev/downbeat/internal/jq"
 )
+
+// The limits that hold when a Budget does not say otherwise.
+const (
+	DefaultSteps     = jq.DefaultSteps     // of one expression
+	DefaultMaxResult = jq.DefaultMaxResult // bytes of JSON
+)
+
+// Budget bounds evaluations; see [jq.Budget].
+type Budget = jq.Budget
 
 // NowVariable is the name by which an evaluation looks up the time, in seconds
 // since 1970, when its expression calls now.
@@ -36,8 +45,8 @@ type Expr struct {
 	query  *gojq.Query
 	used   map[string]bool
 	fast   node
-	shares bool           // what fast gives needs no check
-	idle   chan *instance // a free list: instances that no evaluation uses
+	shares bool          // what fast gives needs no check
+	idle   chan *jq.Code // a free list: programs that no evaluation uses
 }
 
 // Compile compiles src, which is jq, bare or wholly wrapped in ${ }. The
@@ -83,33 +92,33 @@ func compile(src string, scope []string) (*Expr, error) {
 	e.fast = fastNode(q, e.vars)
 	e.shares = e.fast != nil && shares(e.fast)
 	e.query, e.used = q, rewrite(q)
-	in, err := newInstance(e.query, e.vars, e.used)
+	code, err := jq.Compile(e.query, e.vars, e.used)
 	if err != nil {
 		return nil, compileError(src, err)
 	}
-	e.idle = make(chan *instance, idleInstances)
-	e.idle <- in
+	e.idle = make(chan *jq.Code, idleCodes)
+	e.idle <- code
 	return e, nil
 }
 
-// idleInstances is how many instances an expression keeps for evaluations at
-// the same time; more are made when needed and dropped.
-const idleInstances = 4
+// idleCodes is how many programs an expression keeps for evaluations at the
+// same time; more are made when needed and dropped.
+const idleCodes = 4
 
-// take returns an instance for one evaluation.
-func (e *Expr) take() (*instance, error) {
+// take returns a program for one evaluation.
+func (e *Expr) take() (*jq.Code, error) {
 	select {
-	case in := <-e.idle:
-		return in, nil
+	case code := <-e.idle:
+		return code, nil
 	default:
-		return newInstance(e.query, e.vars, e.used)
+		return jq.Compile(e.query, e.vars, e.used)
 	}
 }
 
-func (e *Expr) giveBack(in *instance) {
-	in.m = nil
+func (e *Expr) giveBack(code *jq.Code) {
+	code.Forget()
 	select {
-	case e.idle <- in:
+	case e.idle <- code:
 	default:
 	}
 }
@@ -155,7 +164,7 @@ func (e *Expr) EvalBool(b *Budget, input any, lookup func(name string) any) (boo
 	}
 	if several != nil {
 		return false, &Error{
-			Kind: Failed, Source: shorten(e.source, 200),
+			Kind: Failed, Source: jq.Shorten(e.source, 200),
 			Message: "a condition must give one value, this gave " + strconv.Itoa(len(several)) + "; use any or all",
 		}
 	}
@@ -172,50 +181,49 @@ func (e *Expr) run(b *Budget, input any, lookup func(string) any) (one any, seve
 		}
 	}()
 	c := fast{e: e, lookup: lookup}
-	c.init(b)
-	m := &c.meter
+	c.Init(b)
+	m := &c.Meter
 	done := false
 	if e.fast != nil {
 		one, done = e.fast.eval(&c, input)
 		err = c.err
 	}
-	if !done && err == nil && m.stopped == nil {
+	if !done && err == nil && m.Stopped() == nil {
 		one, several, err = e.runCode(m, input, lookup)
 	}
-	if m.stopped != nil {
-		err = m.stopped
+	if err == nil && m.Stopped() == nil && (!done || !e.shares) {
+		one, several = m.Result(one, several)
 	}
-	if err == nil && (!done || !e.shares) {
-		one, several, err = settle(m, one, several)
+	if stop := m.Stopped(); stop != nil {
+		err = stop
 	}
-	m.settle()
+	m.Settle()
 	if err != nil {
 		return nil, nil, e.wrap(err)
 	}
 	return one, several, nil
 }
 
-func (e *Expr) runCode(m *meter, input any, lookup func(string) any) (one any, several []any, err error) {
-	in, err := e.take()
+func (e *Expr) runCode(m *jq.Meter, input any, lookup func(string) any) (one any, several []any, err error) {
+	code, err := e.take()
 	if err != nil {
 		return nil, nil, err
 	}
-	in.m = m
 	vars := make([]any, len(e.vars))
 	for i, name := range e.vars {
 		if vars[i], err = e.resolve(name, lookup); err != nil {
 			return nil, nil, err
 		}
 	}
-	iter := in.code.RunWithContext(m, input, vars...)
+	iter := code.Run(m, input, vars...)
 	for n := 0; ; n++ {
 		v, ok := iter.Next()
-		if !ok || m.stopped != nil {
-			e.giveBack(in) // not after a panic: what is left of it is in no known state
+		if !ok || m.Stopped() != nil {
+			e.giveBack(code) // not after a panic: what is left of it is in no known state
 			return one, several, nil
 		}
 		if err, ok := v.(error); ok {
-			e.giveBack(in)
+			e.giveBack(code)
 			return nil, nil, err
 		}
 		switch n {
@@ -224,7 +232,7 @@ func (e *Expr) runCode(m *meter, input any, lookup func(string) any) (one any, s
 		case 1:
 			several = []any{one, v}
 		default:
-			m.charge(2)
+			m.Charge(2)
 			several = append(several, v)
 		}
 	}
@@ -249,33 +257,15 @@ func (e *Expr) resolve(name string, lookup func(string) any) (any, error) {
 
 // wrap makes the *Error that callers get.
 func (e *Expr) wrap(err error) error {
-	source := shorten(e.source, 200)
+	source := jq.Shorten(e.source, 200)
 	var ours *Error
 	if errors.As(err, &ours) {
 		ours.Source = source
 		return ours
 	}
-	var s *stop
+	var s *jq.Stop
 	if errors.As(err, &s) {
-		return &Error{Kind: s.kind, Message: s.msg, Source: source}
+		return &Error{Kind: kindOf(s.Reason), Message: s.Message, Source: source}
 	}
 	return &Error{Kind: Failed, Message: userError(err), Source: source}
-}
-
-// settle bounds what an evaluation gives, and brings it into its settled form.
-func settle(m *meter, one any, several []any) (any, []any, error) {
-	s := settler{limit: m.maxResult}
-	v, depth := one, value.MaxDepth
-	if several != nil {
-		v = several
-	}
-	v, _ = s.value(v, depth)
-	if s.refused {
-		return nil, nil, m.stop(TooLarge, "its result is larger than "+bytesText(m.maxResult)+" or nested more than "+strconv.Itoa(depth)+" deep")
-	}
-	if several != nil {
-		several, _ = v.([]any)
-		return nil, several, nil
-	}
-	return v, nil, nil
 }

@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"github.com/itchyny/gojq"
+
+	"github.com/downbeat-dev/downbeat/internal/jq"
 )
 
 // Most expressions of a workflow are fields of the input, comparisons, small
@@ -20,7 +22,7 @@ type node interface {
 
 // fast is one evaluation by nodes.
 type fast struct {
-	meter
+	jq.Meter
 	e      *Expr
 	lookup func(string) any
 	vals   []any // of e.vars, filled in when first used
@@ -43,7 +45,8 @@ func (c *fast) variable(i int) (any, bool) {
 
 // give ends a step: false when the evaluation has to stop.
 func (c *fast) give(v any) (any, bool) {
-	if !c.charge(1) || isError(v) {
+	_, failed := v.(error)
+	if !c.Charge(1) || failed {
 		return nil, false
 	}
 	return v, true
@@ -69,7 +72,7 @@ type pathNode struct {
 
 func (n pathNode) eval(c *fast, dot any) (any, bool) {
 	v, ok := n.base.eval(c, dot)
-	if !ok || !c.charge(len(n.keys)) {
+	if !ok || !c.Charge(len(n.keys)) {
 		return nil, false
 	}
 	for _, k := range n.keys {
@@ -114,7 +117,7 @@ func (n pipeNode) eval(c *fast, dot any) (any, bool) {
 // operatorNode is a binary operator; gojq evaluates the right side first.
 type operatorNode struct {
 	l, r node
-	do   func(m *meter, l, r any) any
+	do   func(m *jq.Meter, l, r any) any
 }
 
 func (n operatorNode) eval(c *fast, dot any) (any, bool) {
@@ -126,17 +129,17 @@ func (n operatorNode) eval(c *fast, dot any) (any, bool) {
 	if !ok {
 		return nil, false
 	}
-	return c.give(n.do(&c.meter, l, r))
+	return c.give(n.do(&c.Meter, l, r))
 }
 
-var fastOperators = map[gojq.Operator]func(m *meter, l, r any) any{
-	gojq.OpAdd: (*meter).add, gojq.OpSub: (*meter).subtract, gojq.OpMul: (*meter).multiply, gojq.OpDiv: (*meter).divide,
-	gojq.OpEq: func(m *meter, l, r any) any { return m.compare(l, r, 0) == 0 },
-	gojq.OpNe: func(m *meter, l, r any) any { return m.compare(l, r, 0) != 0 },
-	gojq.OpLt: func(m *meter, l, r any) any { return m.compare(l, r, 0) < 0 },
-	gojq.OpLe: func(m *meter, l, r any) any { return m.compare(l, r, 0) <= 0 },
-	gojq.OpGt: func(m *meter, l, r any) any { return m.compare(l, r, 0) > 0 },
-	gojq.OpGe: func(m *meter, l, r any) any { return m.compare(l, r, 0) >= 0 },
+var fastOperators = map[gojq.Operator]func(m *jq.Meter, l, r any) any{
+	gojq.OpAdd: (*jq.Meter).Add, gojq.OpSub: (*jq.Meter).Subtract, gojq.OpMul: (*jq.Meter).Multiply, gojq.OpDiv: (*jq.Meter).Divide,
+	gojq.OpEq: func(m *jq.Meter, l, r any) any { return m.Compare(l, r) == 0 },
+	gojq.OpNe: func(m *jq.Meter, l, r any) any { return m.Compare(l, r) != 0 },
+	gojq.OpLt: func(m *jq.Meter, l, r any) any { return m.Compare(l, r) < 0 },
+	gojq.OpLe: func(m *jq.Meter, l, r any) any { return m.Compare(l, r) <= 0 },
+	gojq.OpGt: func(m *jq.Meter, l, r any) any { return m.Compare(l, r) > 0 },
+	gojq.OpGe: func(m *jq.Meter, l, r any) any { return m.Compare(l, r) >= 0 },
 }
 
 func truthy(v any) bool { return v != nil && v != false }
@@ -171,7 +174,7 @@ type objectNode struct {
 }
 
 func (n objectNode) eval(c *fast, dot any) (any, bool) {
-	if !c.charge(objectCost(len(n.keys))) {
+	if !c.Charge(jq.ObjectCost(len(n.keys))) {
 		return nil, false
 	}
 	out := make(map[string]any, len(n.keys))
@@ -188,7 +191,7 @@ func (n objectNode) eval(c *fast, dot any) (any, bool) {
 type arrayNode []node
 
 func (n arrayNode) eval(c *fast, dot any) (any, bool) {
-	if !c.charge(2 * len(n)) {
+	if !c.Charge(2 * len(n)) {
 		return nil, false
 	}
 	out := make([]any, len(n))
@@ -203,17 +206,17 @@ func (n arrayNode) eval(c *fast, dot any) (any, bool) {
 }
 
 // callNode is a function without arguments.
-type callNode func(m *meter, v any) any
+type callNode func(m *jq.Meter, v any) any
 
-func (n callNode) eval(c *fast, dot any) (any, bool) { return c.give(n(&c.meter, dot)) }
+func (n callNode) eval(c *fast, dot any) (any, bool) { return c.give(n(&c.Meter, dot)) }
 
 var fastCalls = map[string]callNode{
-	"not":      func(_ *meter, v any) any { return !truthy(v) },
-	"length":   (*meter).length,
-	"tostring": (*meter).text,
-	"tojson":   (*meter).toJSON,
-	"add":      (*meter).sum,
-	"type":     func(_ *meter, v any) any { return gojq.TypeOf(v) },
+	"not":      func(_ *jq.Meter, v any) any { return !truthy(v) },
+	"length":   (*jq.Meter).Length,
+	"tostring": (*jq.Meter).Text,
+	"tojson":   (*jq.Meter).ToJSON,
+	"add":      (*jq.Meter).Sum,
+	"type":     func(_ *jq.Meter, v any) any { return gojq.TypeOf(v) },
 }
 
 type textNode []node
@@ -225,11 +228,11 @@ func (n textNode) eval(c *fast, dot any) (any, bool) {
 		if !ok {
 			return nil, false
 		}
-		if parts[i], ok = c.give(c.text(v)); !ok {
+		if parts[i], ok = c.give(c.Text(v)); !ok {
 			return nil, false
 		}
 	}
-	return c.give(c.concat(parts))
+	return c.give(c.Concat(parts))
 }
 
 // fastBuilder makes nodes, or nil for what only the machine can do.

@@ -10,7 +10,7 @@ import (
 )
 
 // renamed lists the functions of jq that are called by another name: ours is
-// native (see natives) or in prelude.jq.
+// native (in package jq) or in prelude.jq.
 var renamed = map[string]string{
 	"now/0": NowVariable, "localtime/0": "gmtime", "strflocaltime/1": "strftime",
 

@@ -2,6 +2,7 @@ package expr
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 
@@ -76,13 +77,10 @@ func (t *Template) Eval(b *Budget, input any, lookup func(name string) any) (any
 	if err != nil {
 		return nil, err
 	}
-	limit := DefaultMaxResult
-	if b != nil && b.MaxResult > 0 {
-		limit = b.MaxResult
-	}
-	size := 0
-	if _, single := t.root.(exprPart); !single && !resultSize(v, value.MaxDepth, limit, &size) {
-		return nil, &Error{Kind: TooLarge, Message: "the value with its expressions filled in is larger than " + bytesText(limit) + " or nested too deep"}
+	if _, single := t.root.(exprPart); !single {
+		if stop := b.Check("the value with its expressions filled in", v); stop != nil {
+			return nil, &Error{Kind: kindOf(stop.Reason), Message: stop.Message}
+		}
 	}
 	return v, nil
 }
@@ -140,7 +138,7 @@ func (c *templateCompiler) compile(v any, path []any) part {
 		}
 	case map[string]any:
 		var p *objectPart
-		for _, k := range sortedKeys(v) {
+		for _, k := range slices.Sorted(maps.Keys(v)) {
 			if sub := c.compile(v[k], append(path, k)); sub != nil {
 				if p == nil {
 					p = &objectPart{literal: v}

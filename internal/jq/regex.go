@@ -1,4 +1,4 @@
-package expr
+package jq
 
 import (
 	"errors"
@@ -24,13 +24,13 @@ type matcher struct {
 // maxRegexes bounds what an instance remembers.
 const maxRegexes = 64
 
-func (in *instance) regex(re, flags string) (*matcher, error) {
+func (c *Code) regex(re, flags string) (*matcher, error) {
 	key := regexKey{re, flags}
-	if r, ok := in.regexes[key]; ok {
+	if r, ok := c.regexes[key]; ok {
 		return r, nil
 	}
-	if !in.m.charge(100 + 20*len(re)) {
-		return nil, in.m.stopped
+	if !c.m.Charge(100 + 20*len(re)) {
+		return nil, c.m.stopped
 	}
 	if strings.Trim(flags, "gim") != "" {
 		return nil, errors.New("unsupported regular expression flag: " + gojq.Preview(flags))
@@ -44,7 +44,7 @@ func (in *instance) regex(re, flags string) (*matcher, error) {
 	}
 	r, err := regexp.Compile(prefix + re)
 	if err != nil {
-		return nil, errors.New("invalid regular expression " + gojq.Preview(re) + ": " + shorten(err.Error(), 200))
+		return nil, errors.New("invalid regular expression " + gojq.Preview(re) + ": " + Shorten(err.Error(), 200))
 	}
 	m := &matcher{Regexp: r}
 	if tree, err := syntax.Parse(prefix+re, syntax.Perl); err != nil || matchesNothing(tree) {
@@ -52,10 +52,10 @@ func (in *instance) regex(re, flags string) (*matcher, error) {
 			m.probe = nil
 		}
 	}
-	if len(in.regexes) >= maxRegexes || in.regexes == nil {
-		in.regexes = map[regexKey]*matcher{}
+	if len(c.regexes) >= maxRegexes || c.regexes == nil {
+		c.regexes = map[regexKey]*matcher{}
 	}
-	in.regexes[key] = m
+	c.regexes[key] = m
 	return m, nil
 }
 
@@ -90,7 +90,7 @@ func matchesNothing(re *syntax.Regexp) bool {
 
 // matches is jq's _match: the matches of re in v, or with testing whether
 // there is one. gojq's own takes quadratic time and unlimited memory.
-func (in *instance) matches(v, re, flags, testing any) any {
+func (c *Code) matches(v, re, flags, testing any) any {
 	name := "match"
 	if testing == true {
 		name = "test"
@@ -101,12 +101,12 @@ func (in *instance) matches(v, re, flags, testing any) any {
 	if !ok1 || !ok2 || !ok3 && flags != nil {
 		return errors.New(name + "(" + gojq.Preview(re) + "; " + gojq.Preview(flags) + ") cannot be applied to: " + describe(v))
 	}
-	r, err := in.regex(pattern, f)
+	r, err := c.regex(pattern, f)
 	if err != nil {
 		return err
 	}
 	// Each byte may be looked at once for each state of the expression.
-	if !in.m.charge((len(s) + 8) / 8 * (1 + len(pattern)/16)) {
+	if !c.m.Charge((len(s) + 8) / 8 * (1 + len(pattern)/16)) {
 		return nil
 	}
 	if testing == true {
@@ -115,20 +115,20 @@ func (in *instance) matches(v, re, flags, testing any) any {
 	cost := 60 + 40*r.NumSubexp()
 	limit := 1
 	if strings.Contains(f, "g") {
-		limit = min(in.m.left/cost+1, math.MaxInt32)
+		limit = min(c.m.left/cost+1, math.MaxInt32)
 	}
 	found := r.FindAllStringSubmatchIndex(s, limit)
-	if !in.m.charge(cost * len(found)) {
+	if !c.m.Charge(cost * len(found)) {
 		return nil
 	}
 	if limit > 1 && r.probe != nil {
-		found = in.m.emptyMatches(r, s, found)
+		found = c.m.emptyMatches(r, s, found)
 	}
-	return in.m.describeMatches(r, s, found)
+	return c.m.describeMatches(r, s, found)
 }
 
 // emptyMatches adds the empty matches that begin where another match ends.
-func (m *meter) emptyMatches(r *matcher, s string, found [][]int) [][]int {
+func (m *Meter) emptyMatches(r *matcher, s string, found [][]int) [][]int {
 	out := make([][]int, 0, len(found))
 	for i, x := range found {
 		out = append(out, x)
@@ -136,7 +136,7 @@ func (m *meter) emptyMatches(r *matcher, s string, found [][]int) [][]int {
 			continue
 		}
 		_, w := utf8.DecodeLastRuneInString(s[:x[1]])
-		if !m.charge(60 + (len(s)-x[1])/16) {
+		if !m.Charge(60 + (len(s)-x[1])/16) {
 			return out
 		}
 		y := r.probe.FindStringSubmatchIndex(s[x[1]-w:])
@@ -154,7 +154,7 @@ func (m *meter) emptyMatches(r *matcher, s string, found [][]int) [][]int {
 	return out
 }
 
-func (m *meter) describeMatches(r *matcher, s string, found [][]int) any {
+func (m *Meter) describeMatches(r *matcher, s string, found [][]int) any {
 	out := make([]any, 0, len(found))
 	names := r.SubexpNames()
 	at, runes := 0, 0 // a place and how many characters come before it
@@ -162,7 +162,7 @@ func (m *meter) describeMatches(r *matcher, s string, found [][]int) any {
 		runes += utf8.RuneCountInString(s[at:x[0]])
 		at = x[0]
 		groups := make([]any, len(x)/2-1)
-		if !m.charge(len(groups) * (x[1] - x[0]) / 16) {
+		if !m.Charge(len(groups) * (x[1] - x[0]) / 16) {
 			return nil
 		}
 		for j := range groups {
@@ -231,10 +231,10 @@ func span(match any) (offset, end int, ok bool) {
 }
 
 // pieces cuts v at its matches: jq's splits.
-func (m *meter) pieces(v, matches any) any {
+func (m *Meter) pieces(v, matches any) any {
 	s, _ := v.(string)
 	list, _ := matches.([]any)
-	if !m.charge(len(s)/16 + 3*len(list)) {
+	if !m.Charge(len(s)/16 + 3*len(list)) {
 		return nil
 	}
 	c := cutter{s: s}
@@ -252,7 +252,7 @@ func (m *meter) pieces(v, matches any) any {
 
 // splice replaces matches in v: jq's sub. Each of pairs is a match and the
 // array of what stands in for it; the n-th of each makes the n-th result.
-func (m *meter) splice(v, pairs any) any {
+func (m *Meter) splice(v, pairs any) any {
 	s, _ := v.(string)
 	list, _ := pairs.([]any)
 	c := cutter{s: s}
@@ -278,7 +278,7 @@ func (m *meter) splice(v, pairs any) any {
 			if i == len(results) {
 				results = append(results, &strings.Builder{})
 			}
-			if size += len(between) + len(text); size > m.maxResult || !m.charge(2+(len(between)+len(text))/4) {
+			if size += len(between) + len(text); size > m.maxResult || !m.Charge(2+(len(between)+len(text))/4) {
 				m.room(size)
 				return nil
 			}

@@ -1,4 +1,4 @@
-package expr
+package jq
 
 import (
 	"errors"
@@ -15,19 +15,20 @@ import (
 const maxWalk = 10_000
 
 // pass charges n steps and gives v back.
-func (m *meter) pass(v any, n int) any {
-	m.charge(n)
+func (m *Meter) pass(v any, n int) any {
+	m.Charge(n)
 	return v
 }
 
 // chargeObject charges an object that was just built: a small map of Go takes
 // more than 300 bytes.
-func (m *meter) chargeObject(v any) any {
+func (m *Meter) chargeObject(v any) any {
 	o, _ := v.(map[string]any)
-	return m.pass(v, objectCost(len(o)))
+	return m.pass(v, ObjectCost(len(o)))
 }
 
-func objectCost(n int) int {
+// ObjectCost is how many steps an object of n keys takes.
+func ObjectCost(n int) int {
 	if n > 8 {
 		return 12 * n
 	}
@@ -35,35 +36,35 @@ func objectCost(n int) int {
 }
 
 // chargeBytes charges a string a step for each n of its bytes.
-func (m *meter) chargeBytes(v any, n int) any {
+func (m *Meter) chargeBytes(v any, n int) any {
 	if s, ok := v.(string); ok {
-		m.charge(len(s) / n)
+		m.Charge(len(s) / n)
 	}
 	return v
 }
 
 // chargeBytesTimes charges a string n steps for each byte.
-func (m *meter) chargeBytesTimes(v any, n int) any {
+func (m *Meter) chargeBytesTimes(v any, n int) any {
 	if s, ok := v.(string); ok {
-		m.charge(len(s) * n)
+		m.Charge(len(s) * n)
 	}
 	return v
 }
 
 // chargeList charges n steps for each element of an array or object.
-func (m *meter) chargeList(v any, n int) any {
+func (m *Meter) chargeList(v any, n int) any {
 	switch v := v.(type) {
 	case []any:
-		m.charge(n * len(v))
+		m.Charge(n * len(v))
 	case map[string]any:
-		m.charge(2 * n * len(v))
+		m.Charge(2 * n * len(v))
 	}
 	return v
 }
 
 // weigh charges a step for each node of v and each 16 bytes of its strings;
 // what is shared counts each time that it would be walked over.
-func (m *meter) weigh(v any) bool {
+func (m *Meter) weigh(v any) bool {
 	deep := false
 	m.weighAt(v, 0, &deep)
 	// Said last: which branch of an object comes first must not decide
@@ -74,18 +75,18 @@ func (m *meter) weigh(v any) bool {
 	return m.stopped == nil
 }
 
-func (m *meter) weighAt(v any, depth int, deep *bool) bool {
+func (m *Meter) weighAt(v any, depth int, deep *bool) bool {
 	if depth > maxWalk {
 		*deep = true
 		return true
 	}
 	switch v := v.(type) {
 	case string:
-		return m.charge(1 + len(v)/16)
+		return m.Charge(1 + len(v)/16)
 	case *big.Int:
-		return m.charge(1 + v.BitLen()/64)
+		return m.Charge(1 + v.BitLen()/64)
 	case []any:
-		if !m.charge(1 + len(v)/8) {
+		if !m.Charge(1 + len(v)/8) {
 			return false
 		}
 		for _, x := range v {
@@ -95,64 +96,64 @@ func (m *meter) weighAt(v any, depth int, deep *bool) bool {
 		}
 		return true
 	case map[string]any:
-		if !m.charge(2 + 3*len(v)) {
+		if !m.Charge(2 + 3*len(v)) {
 			return false
 		}
 		for k, x := range v {
-			if !m.charge(len(k)/16) || !m.weighAt(x, depth+1, deep) {
+			if !m.Charge(len(k)/16) || !m.weighAt(x, depth+1, deep) {
 				return false
 			}
 		}
 		return true
 	}
-	return m.charge(1)
+	return m.Charge(1)
 }
 
 // chargeSort charges what sorting v by comparing its elements costs at most.
-func (m *meter) chargeSort(v any) any {
+func (m *Meter) chargeSort(v any) any {
 	before := m.left
 	if !m.weigh(v) {
 		return v
 	}
 	if list, ok := v.([]any); ok {
-		m.charge((before-m.left)*bits.Len(uint(len(list)))/4 + 8*len(list))
+		m.Charge((before-m.left)*bits.Len(uint(len(list)))/4 + 8*len(list))
 	}
 	return v
 }
 
 // chargeWriting charges what writing v as text costs, escapes included.
-func (m *meter) chargeWriting(v any) any {
+func (m *Meter) chargeWriting(v any) any {
 	if s, ok := v.(string); ok {
-		m.charge(len(s) * 3 / 4)
+		m.Charge(len(s) * 3 / 4)
 		return v
 	}
 	before := m.left
 	if m.weigh(v) {
-		m.charge(4 * (before - m.left))
+		m.Charge(4 * (before - m.left))
 	}
 	return v
 }
 
 // chargeNumber refuses to read a number out of a string of many digits, which
 // takes more than linear time.
-func (m *meter) chargeNumber(v any) any {
+func (m *Meter) chargeNumber(v any) any {
 	if s, ok := v.(string); ok {
 		if len(s) > 1000 {
 			return errors.New("tonumber cannot be applied to a string of " + strconv.Itoa(len(s)) + " bytes")
 		}
-		m.charge(len(s) / 4)
+		m.Charge(len(s) / 4)
 	}
 	return v
 }
 
 // chargeTimeFormat refuses %Z in strptime: what names it knows depends on the
 // time zone of the host.
-func (m *meter) chargeTimeFormat(v any) any {
+func (m *Meter) chargeTimeFormat(v any) any {
 	s, ok := v.(string)
 	if !ok {
 		return v
 	}
-	m.charge(len(s) * 16)
+	m.Charge(len(s) * 16)
 	for i := 0; i < len(s); i++ {
 		if s[i] != '%' {
 			continue
@@ -167,24 +168,24 @@ func (m *meter) chargeTimeFormat(v any) any {
 }
 
 // chargeKey charges a computed index: an array as a key searches for it.
-func (m *meter) chargeKey(v any) any {
+func (m *Meter) chargeKey(v any) any {
 	if list, ok := v.([]any); ok {
-		m.charge(50_000)
+		m.Charge(50_000)
 		before := m.left
 		if m.weigh(list) {
-			m.charge(100 * (before - m.left))
+			m.Charge(100 * (before - m.left))
 		}
 	}
 	return v
 }
 
 // room reports whether a value of n bytes may be made, and charges for it.
-func (m *meter) room(n int) bool {
+func (m *Meter) room(n int) bool {
 	if n > m.maxResult {
 		m.stop(TooLarge, "it makes a value larger than "+bytesText(m.maxResult))
 		return false
 	}
-	return m.charge(n / 8)
+	return m.Charge(n / 8)
 }
 
 // describe names v in an error message as gojq does.
@@ -205,4 +206,15 @@ func cannotWith(name string, v, arg any) error {
 
 func cannotPair(verb string, l, r any) error {
 	return errors.New("cannot " + verb + ": " + describe(l) + " and " + describe(r))
+}
+
+// Shorten cuts s to about n bytes at a rune's edge.
+func Shorten(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && s[n]&0xC0 == 0x80 {
+		n--
+	}
+	return s[:n] + "…"
 }

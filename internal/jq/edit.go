@@ -1,4 +1,4 @@
-package expr
+package jq
 
 import (
 	"errors"
@@ -41,7 +41,7 @@ type removed struct{}
 
 // getForEdit is getpath for an update: what it hands out may be kept
 // anywhere, so it is changed in place no more.
-func (m *meter) getForEdit(v, path, ed any) any {
+func (m *Meter) getForEdit(v, path, ed any) any {
 	out := m.getpath(v, path)
 	e, ok := ed.(*editor)
 	if p, list := path.([]any); ok && list {
@@ -60,12 +60,12 @@ func (m *meter) getForEdit(v, path, ed any) any {
 	return out
 }
 
-func (m *meter) getpath(v, path any) any {
+func (m *Meter) getpath(v, path any) any {
 	p, ok := path.([]any)
 	if !ok {
 		return cannotWith("getpath", v, path)
 	}
-	m.charge(len(p))
+	m.Charge(len(p))
 	out := v
 	for _, k := range p {
 		out = m.at(out, k)
@@ -77,7 +77,7 @@ func (m *meter) getpath(v, path any) any {
 }
 
 // at is one index of a path, as jq's _index.
-func (m *meter) at(v, key any) any {
+func (m *Meter) at(v, key any) any {
 	switch k := key.(type) {
 	case string:
 		switch v := v.(type) {
@@ -109,7 +109,7 @@ func (m *meter) at(v, key any) any {
 	return errors.New("expected an array but got: " + describe(v))
 }
 
-func (m *meter) slice(v any, k map[string]any) any {
+func (m *Meter) slice(v any, k map[string]any) any {
 	switch v := v.(type) {
 	case nil:
 		return nil
@@ -156,7 +156,7 @@ func clamp(i, low, n int) int {
 }
 
 // set is setpath.
-func (m *meter) set(v, path, x, ed any) any {
+func (m *Meter) set(v, path, x, ed any) any {
 	p, ok := path.([]any)
 	if !ok {
 		return cannotWith("setpath", v, path)
@@ -173,14 +173,14 @@ func (m *meter) set(v, path, x, ed any) any {
 	return out
 }
 
-func (m *meter) update(v any, path []any, x any, e *editor) (any, error) {
+func (m *Meter) update(v any, path []any, x any, e *editor) (any, error) {
 	if len(path) == 0 || m.stopped != nil {
 		return x, nil
 	}
 	if _, gone := v.(removed); gone {
 		return v, nil
 	}
-	m.charge(1)
+	m.Charge(1)
 	switch k := path[0].(type) {
 	case string:
 		o, ok := v.(map[string]any)
@@ -210,7 +210,7 @@ func (m *meter) update(v any, path []any, x any, e *editor) (any, error) {
 	}
 }
 
-func (m *meter) updateKey(v any, o map[string]any, k string, path []any, x any, e *editor) (any, error) {
+func (m *Meter) updateKey(v any, o map[string]any, k string, path []any, x any, e *editor) (any, error) {
 	old, has := o[k]
 	if !has && x == (removed{}) {
 		return v, nil
@@ -220,11 +220,11 @@ func (m *meter) updateKey(v any, o map[string]any, k string, path []any, x any, 
 		return nil, err
 	}
 	if o != nil && e.owns(o) {
-		m.charge(6)
+		m.Charge(6)
 		o[k] = u
 		return o, nil
 	}
-	if !m.charge(objectCost(len(o) + 1)) {
+	if !m.Charge(ObjectCost(len(o) + 1)) {
 		return v, nil
 	}
 	w := make(map[string]any, len(o)+1)
@@ -237,7 +237,7 @@ func (m *meter) updateKey(v any, o map[string]any, k string, path []any, x any, 
 // maxIndex is the largest index that an assignment may make, as in gojq.
 const maxIndex = 0x20000000
 
-func (m *meter) updateIndex(v any, list []any, i int, path []any, x any, e *editor) (any, error) {
+func (m *Meter) updateIndex(v any, list []any, i int, path []any, x any, e *editor) (any, error) {
 	at := i
 	if at < 0 {
 		at += len(list)
@@ -270,7 +270,7 @@ func (m *meter) updateIndex(v any, list []any, i int, path []any, x any, e *edit
 		}
 		room = 2 * cap(list) // grown again and again: as append does
 	}
-	if !m.room(2*n) || !m.charge(2*max(n, room)) {
+	if !m.room(2*n) || !m.Charge(2*max(n, room)) {
 		return v, nil
 	}
 	w := make([]any, n, max(n, room))
@@ -280,7 +280,7 @@ func (m *meter) updateIndex(v any, list []any, i int, path []any, x any, e *edit
 	return w, nil
 }
 
-func (m *meter) updateSlice(v any, list []any, k map[string]any, path []any, x any, e *editor) (any, error) {
+func (m *Meter) updateSlice(v any, list []any, k map[string]any, path []any, x any, e *editor) (any, error) {
 	start, end, err := bounds(k, len(list))
 	if err != nil {
 		return nil, err
@@ -295,10 +295,10 @@ func (m *meter) updateSlice(v any, list []any, k map[string]any, path []any, x a
 	if u == (removed{}) {
 		w := list
 		if !e.owns(list) {
-			m.charge(2 * len(w))
+			m.Charge(2 * len(w))
 			w = slices.Clone(list)
 		}
-		m.charge(end - start)
+		m.Charge(end - start)
 		for i := start; i < end; i++ {
 			w[i] = removed{}
 		}
@@ -310,12 +310,12 @@ func (m *meter) updateSlice(v any, list []any, k map[string]any, path []any, x a
 		return nil, errors.New("expected an array but got: " + describe(u))
 	}
 	if len(part) == end-start && len(part) > 0 && e.owns(list) {
-		m.charge(len(part))
+		m.Charge(len(part))
 		copy(list[start:], part)
 		return list, nil
 	}
 	n := len(list) - (end - start) + len(part)
-	if !m.room(2*n) || !m.charge(2*n) {
+	if !m.room(2*n) || !m.Charge(2*n) {
 		return v, nil
 	}
 	w := make([]any, 0, n)
@@ -327,17 +327,17 @@ func (m *meter) updateSlice(v any, list []any, k map[string]any, path []any, x a
 }
 
 // appendInPlace is . + list in a reduce.
-func (m *meter) appendInPlace(v, list, ed any) any {
+func (m *Meter) appendInPlace(v, list, ed any) any {
 	e, _ := ed.(*editor)
 	old, ok1 := v.([]any)
 	more, ok2 := list.([]any)
 	if !ok1 || !ok2 || len(more) == 0 {
-		return m.add(v, list)
+		return m.Add(v, list)
 	}
 	n := len(old) + len(more)
 	if len(old) == 0 || !e.owns(old) || n > cap(old) {
 		room := max(n, 2*len(old), 4)
-		if !m.room(2*n) || !m.charge(2*room) {
+		if !m.room(2*n) || !m.Charge(2*room) {
 			return nil
 		}
 		w := make([]any, len(old), room)
@@ -345,21 +345,21 @@ func (m *meter) appendInPlace(v, list, ed any) any {
 		old = w
 		e.own(w)
 	}
-	m.charge(2 * len(more))
+	m.Charge(2 * len(more))
 	return append(old, more...)
 }
 
 // drop notes that path is to be deleted when the assignment is done.
-func (m *meter) drop(v, path, ed any) any {
+func (m *Meter) drop(v, path, ed any) any {
 	if e, ok := ed.(*editor); ok {
-		m.charge(2)
+		m.Charge(2)
 		e.dropped = append(e.dropped, path)
 	}
 	return v
 }
 
 // finish ends an assignment.
-func (m *meter) finish(v, ed any) any {
+func (m *Meter) finish(v, ed any) any {
 	e, _ := ed.(*editor)
 	if len(e.dropped) == 0 {
 		return v
@@ -369,7 +369,7 @@ func (m *meter) finish(v, ed any) any {
 
 // deletePaths is delpaths. Unlike gojq's it touches only containers that it
 // copied: gojq writes into the whole value, which may be somebody's input.
-func (m *meter) deletePaths(v, paths any, e *editor) any {
+func (m *Meter) deletePaths(v, paths any, e *editor) any {
 	list, ok := paths.([]any)
 	if !ok {
 		return cannotWith("delpaths", v, paths)
@@ -410,10 +410,10 @@ func (m *meter) deletePaths(v, paths any, e *editor) any {
 }
 
 // sweep takes the marks out; they are in containers that e owns alone.
-func (m *meter) sweep(v any, e *editor) any {
+func (m *Meter) sweep(v any, e *editor) any {
 	switch v := v.(type) {
 	case map[string]any:
-		if !e.owns(v) || !m.charge(2*len(v)) {
+		if !e.owns(v) || !m.Charge(2*len(v)) {
 			return v
 		}
 		for k, x := range v {
@@ -424,7 +424,7 @@ func (m *meter) sweep(v any, e *editor) any {
 			}
 		}
 	case []any:
-		if len(v) == 0 || !e.owns(v) || !m.charge(len(v)) {
+		if len(v) == 0 || !e.owns(v) || !m.Charge(len(v)) {
 			return v
 		}
 		kept := v[:0]

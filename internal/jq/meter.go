@@ -1,4 +1,12 @@
-package expr
+// Package jq holds jq's built-in functions with a brake: what each of them
+// costs, and the ones that we replace because gojq would do the work without
+// asking anybody, in a way that depends on the host, or inside the caller's
+// own values.
+//
+// Package expr is its caller: it rewrites an expression so that it calls what
+// is listed in code.go, compiles it with [Compile] and runs it under a
+// [Meter]. A meter and a [Code] serve one evaluation at a time.
+package jq
 
 import (
 	"context"
@@ -34,15 +42,36 @@ type Budget struct {
 // pollSteps is how many steps pass between two calls of Interrupted.
 const pollSteps = 1 << 16
 
-// meter counts the steps of one evaluation. It is also the context that gojq
+// Reason is why an evaluation was stopped.
+type Reason uint8
+
+// The reasons to stop.
+const (
+	OutOfSteps  Reason = iota + 1 // it took more steps than it may
+	TooLarge                      // it made a value larger or deeper than allowed
+	Interrupted                   // the host stopped it
+)
+
+// Stop is an error of ours that ends an evaluation. It must not be caught by
+// jq's own try, or "try f catch 0" would outlive any limit: who runs a program
+// asks [Meter.Stopped] after each value.
+type Stop struct {
+	Reason  Reason
+	Message string
+}
+
+// Error implements error.
+func (s *Stop) Error() string { return s.Message }
+
+// Meter counts the steps of one evaluation. It is also the context that gojq
 // asks before every instruction (pinned by TestGojqAsksContextEachStep).
-type meter struct {
+type Meter struct {
 	left      int // steps until the limit
 	poll      int // steps until the host is asked
 	maxResult int
 	total     int
 	b         *Budget
-	stopped   *stop // set once: the evaluation ends with it, try or no try
+	stopped   *Stop // set once: the evaluation ends with it, try or no try
 	done      chan struct{}
 }
 
@@ -52,14 +81,9 @@ var closed = func() chan struct{} {
 	return c
 }()
 
-func newMeter(b *Budget) *meter {
-	m := &meter{}
-	m.init(b)
-	return m
-}
-
-func (m *meter) init(b *Budget) {
-	*m = meter{b: b, left: DefaultSteps, maxResult: DefaultMaxResult, poll: pollSteps}
+// Init begins an evaluation within b; nil has the default limits.
+func (m *Meter) Init(b *Budget) {
+	*m = Meter{b: b, left: DefaultSteps, maxResult: DefaultMaxResult, poll: pollSteps}
 	if b != nil {
 		if b.PerExpr > 0 {
 			m.left = b.PerExpr
@@ -71,21 +95,21 @@ func (m *meter) init(b *Budget) {
 	m.total = m.left
 }
 
-// used is how many steps were taken so far.
-func (m *meter) used() int { return m.total - max(m.left, 0) }
+// used says how many steps were taken so far.
+func (m *Meter) used() int { return m.total - max(m.left, 0) }
 
-// settle takes what was used from the caller's slice.
-func (m *meter) settle() {
+// Settle takes what was used from the caller's slice.
+func (m *Meter) Settle() {
 	if m.b != nil {
 		m.b.Steps -= m.used()
 	}
 }
 
-// charge takes n steps and reports whether the evaluation may go on.
-func (m *meter) charge(n int) bool {
+// Charge takes n steps and reports whether the evaluation may go on.
+func (m *Meter) Charge(n int) bool {
 	m.left -= n
 	if m.left < 0 {
-		m.stop(BudgetExceeded, "it takes too much work: more than its limit of steps")
+		m.stop(OutOfSteps, "it takes too much work: more than its limit of steps")
 		return false
 	}
 	if m.poll -= n; m.poll < 0 {
@@ -97,22 +121,25 @@ func (m *meter) charge(n int) bool {
 	return m.stopped == nil
 }
 
-func (m *meter) stop(kind ErrorKind, msg string) *stop {
+// Stopped returns why the evaluation was stopped, nil if it was not.
+func (m *Meter) Stopped() *Stop { return m.stopped }
+
+func (m *Meter) stop(reason Reason, msg string) *Stop {
 	if m.stopped == nil {
-		m.stopped = &stop{kind: kind, msg: msg}
+		m.stopped = &Stop{Reason: reason, Message: msg}
 		m.done = closed
 	}
 	return m.stopped
 }
 
 // Done implements context.Context: a closed channel ends the evaluation.
-func (m *meter) Done() <-chan struct{} {
-	m.charge(1)
+func (m *Meter) Done() <-chan struct{} {
+	m.Charge(1)
 	return m.done
 }
 
 // Err implements context.Context.
-func (m *meter) Err() error {
+func (m *Meter) Err() error {
 	if m.stopped != nil {
 		return m.stopped
 	}
@@ -120,9 +147,9 @@ func (m *meter) Err() error {
 }
 
 // Deadline implements context.Context: there is none, steps alone count.
-func (m *meter) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (m *Meter) Deadline() (time.Time, bool) { return time.Time{}, false }
 
 // Value implements context.Context.
-func (m *meter) Value(any) any { return nil }
+func (m *Meter) Value(any) any { return nil }
 
-var _ context.Context = (*meter)(nil)
+var _ context.Context = (*Meter)(nil)

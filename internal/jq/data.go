@@ -1,4 +1,4 @@
-package expr
+package jq
 
 import (
 	"errors"
@@ -29,8 +29,8 @@ func elements(v any) ([]any, bool) {
 	return nil, false
 }
 
-// sum is jq's add: elements of one kind are put together in one go.
-func (m *meter) sum(v any) any {
+// Sum is jq's add: elements of one kind are put together in one go.
+func (m *Meter) Sum(v any) any {
 	m.chargeList(v, 1)
 	list, ok := elements(v)
 	if !ok {
@@ -44,7 +44,7 @@ func (m *meter) sum(v any) any {
 		}
 		run, n := m.sumRun(list[i:])
 		i += n
-		if out = m.add(out, run); isError(out) {
+		if out = m.Add(out, run); isError(out) {
 			return out
 		}
 	}
@@ -57,7 +57,7 @@ func isError(v any) bool {
 }
 
 // sumRun adds as many elements of one kind as list begins with.
-func (m *meter) sumRun(list []any) (any, int) {
+func (m *Meter) sumRun(list []any) (any, int) {
 	n := 1
 	switch first := list[0].(type) {
 	case string:
@@ -87,7 +87,7 @@ func (m *meter) sumRun(list []any) (any, int) {
 			}
 			size += len(s)
 		}
-		if n == 1 || !m.room(2*size) || !m.charge(2*size) {
+		if n == 1 || !m.room(2*size) || !m.Charge(2*size) {
 			return first, n
 		}
 		out := make([]any, 0, size)
@@ -101,7 +101,7 @@ func (m *meter) sumRun(list []any) (any, int) {
 	return list[0], 1
 }
 
-func (m *meter) sumObjects(first map[string]any, list []any) (any, int) {
+func (m *Meter) sumObjects(first map[string]any, list []any) (any, int) {
 	n := 1
 	var out map[string]any
 	for ; n < len(list); n++ {
@@ -110,12 +110,12 @@ func (m *meter) sumObjects(first map[string]any, list []any) (any, int) {
 			break
 		}
 		if out == nil {
-			if !m.charge(objectCost(len(first))) {
+			if !m.Charge(ObjectCost(len(first))) {
 				return first, n
 			}
 			out = maps.Clone(first)
 		}
-		if !m.charge(12 * len(o)) {
+		if !m.Charge(12 * len(o)) {
 			return first, n
 		}
 		maps.Copy(out, o)
@@ -126,12 +126,13 @@ func (m *meter) sumObjects(first map[string]any, list []any) (any, int) {
 	return out, n
 }
 
-func (m *meter) length(v any) any {
+// Length is jq's length.
+func (m *Meter) Length(v any) any {
 	switch v := v.(type) {
 	case nil:
 		return 0
 	case string:
-		m.charge(len(v) / 64)
+		m.Charge(len(v) / 64)
 		return utf8.RuneCountInString(v)
 	case []any:
 		return len(v)
@@ -141,7 +142,7 @@ func (m *meter) length(v any) any {
 		if v >= 0 {
 			return v
 		}
-		return m.subtract(0, v)
+		return m.Subtract(0, v)
 	case float64:
 		return math.Abs(v)
 	case *big.Int:
@@ -151,7 +152,7 @@ func (m *meter) length(v any) any {
 }
 
 // join is jq's join: strings with sep between, numbers and booleans as JSON.
-func (m *meter) join(v, sep any) any {
+func (m *Meter) join(v, sep any) any {
 	m.chargeList(v, 1)
 	list, ok := elements(v)
 	if !ok {
@@ -185,8 +186,8 @@ func (m *meter) join(v, sep any) any {
 	return b.String()
 }
 
-// concat puts the pieces of a string with interpolations together.
-func (m *meter) concat(args []any) any {
+// Concat puts the pieces of a string with interpolations together.
+func (m *Meter) Concat(args []any) any {
 	n := 0
 	for _, a := range args {
 		s, ok := a.(string)
@@ -206,32 +207,33 @@ func (m *meter) concat(args []any) any {
 	return b.String()
 }
 
-// text is jq's tostring.
-func (m *meter) text(v any) any {
+// Text is jq's tostring.
+func (m *Meter) Text(v any) any {
 	if s, ok := v.(string); ok {
 		return s
 	}
-	return m.toJSON(v)
+	return m.ToJSON(v)
 }
 
-func (m *meter) toJSON(v any) any {
+// ToJSON is jq's tojson.
+func (m *Meter) ToJSON(v any) any {
 	size := 0
 	if !resultSize(v, maxWalk, m.maxResult, &size) {
 		m.stop(TooLarge, "it makes text of a value that is larger than "+bytesText(m.maxResult)+" or nested too deep")
 		return nil
 	}
-	if !m.charge(size / 4) {
+	if !m.Charge(size / 4) {
 		return nil
 	}
 	return string(value.Append(make([]byte, 0, size), v))
 }
 
-func (m *meter) fromJSON(v any) any {
+func (m *Meter) fromJSON(v any) any {
 	s, ok := v.(string)
 	if !ok {
 		return cannot("fromjson", v)
 	}
-	if !m.charge(2 * len(s)) {
+	if !m.Charge(2 * len(s)) {
 		return nil
 	}
 	out, err := value.Decode([]byte(s))
@@ -241,7 +243,7 @@ func (m *meter) fromJSON(v any) any {
 	return out
 }
 
-func (m *meter) split(v, sep any) any {
+func (m *Meter) split(v, sep any) any {
 	s, ok1 := v.(string)
 	t, ok2 := sep.(string)
 	if !ok1 || !ok2 {
@@ -251,7 +253,7 @@ func (m *meter) split(v, sep any) any {
 		return []any{}
 	}
 	n := strings.Count(s, t) + 1
-	if !m.charge(len(s)/64 + 6*n) {
+	if !m.Charge(len(s)/64 + 6*n) {
 		return nil
 	}
 	out := make([]any, 0, n)
@@ -263,7 +265,7 @@ func (m *meter) split(v, sep any) any {
 
 // indices is jq's indices, index and rindex: places counted in characters or
 // elements, overlapping ones too.
-func (m *meter) indices(name string, v, x any) any {
+func (m *Meter) indices(name string, v, x any) any {
 	var at []any
 	switch v := v.(type) {
 	case nil:
@@ -294,32 +296,32 @@ func (m *meter) indices(name string, v, x any) any {
 	return at[len(at)-1]
 }
 
-func (m *meter) findList(v, want []any) []any {
+func (m *Meter) findList(v, want []any) []any {
 	at := []any{}
 	if len(want) == 0 {
 		return at
 	}
 	for i := range len(v) - len(want) + 1 {
-		if !m.charge(1) {
+		if !m.Charge(1) {
 			return at
 		}
 		if m.compareArrays(v[i:i+len(want)], want, 0) == 0 {
-			m.charge(4)
+			m.Charge(4)
 			at = append(at, i)
 		}
 	}
 	return at
 }
 
-func (m *meter) findText(s, want string) []any {
+func (m *Meter) findText(s, want string) []any {
 	at := []any{}
-	if want == "" || !m.charge(len(s)/16) {
+	if want == "" || !m.Charge(len(s)/16) {
 		return at
 	}
 	runes := 0
 	for {
 		i := strings.Index(s, want)
-		if i < 0 || !m.charge(4+len(want)/16) {
+		if i < 0 || !m.Charge(4+len(want)/16) {
 			return at
 		}
 		runes += utf8.RuneCountInString(s[:i])
@@ -331,14 +333,14 @@ func (m *meter) findText(s, want string) []any {
 }
 
 // contains is jq's contains.
-func (m *meter) contains(l, r any, depth int) any {
-	if !m.charge(1) || !m.shallow(depth) {
+func (m *Meter) contains(l, r any, depth int) any {
+	if !m.Charge(1) || !m.shallow(depth) {
 		return false
 	}
 	switch x := l.(type) {
 	case string:
 		if y, ok := r.(string); ok {
-			m.charge(len(x) / 16)
+			m.Charge(len(x) / 16)
 			return strings.Contains(x, y)
 		}
 	case []any:
@@ -350,7 +352,7 @@ func (m *meter) contains(l, r any, depth int) any {
 			if len(x) < len(y) {
 				return false
 			}
-			m.charge(2 * len(y))
+			m.Charge(2 * len(y))
 			for _, k := range sortedKeys(y) {
 				if sub, ok := x[k]; !ok || m.contains(sub, y[k], depth+1) != true {
 					return false
@@ -365,7 +367,7 @@ func (m *meter) contains(l, r any, depth int) any {
 	return cannotWith("contains", l, r)
 }
 
-func (m *meter) containsAll(l, r []any, depth int) any {
+func (m *Meter) containsAll(l, r []any, depth int) any {
 next:
 	for _, y := range r {
 		for _, x := range l {
@@ -381,7 +383,7 @@ next:
 	return true
 }
 
-func (m *meter) flatten(v any, args []any) any {
+func (m *Meter) flatten(v any, args []any) any {
 	list, ok := elements(v)
 	if !ok {
 		return cannot("flatten", v)
@@ -398,8 +400,8 @@ func (m *meter) flatten(v any, args []any) any {
 	return m.flattenInto([]any{}, list, depth, 0)
 }
 
-func (m *meter) flattenInto(out, list []any, depth float64, level int) []any {
-	if !m.charge(4*len(list)) || !m.shallow(level) {
+func (m *Meter) flattenInto(out, list []any, depth float64, level int) []any {
+	if !m.Charge(4*len(list)) || !m.shallow(level) {
 		return out
 	}
 	for _, x := range list {
@@ -414,7 +416,7 @@ func (m *meter) flattenInto(out, list []any, depth float64, level int) []any {
 	return out
 }
 
-func (m *meter) transpose(v any) any {
+func (m *Meter) transpose(v any) any {
 	rows, ok := v.([]any)
 	if !ok {
 		return cannot("transpose", v)
@@ -427,8 +429,8 @@ func (m *meter) transpose(v any) any {
 		}
 		width = max(width, len(row))
 	}
-	if !m.charge(4*len(rows)) || width > 0 && len(rows) > m.left/(2*width) || !m.charge(width*(2*len(rows)+6)) {
-		m.charge(m.left + 1)
+	if !m.Charge(4*len(rows)) || width > 0 && len(rows) > m.left/(2*width) || !m.Charge(width*(2*len(rows)+6)) {
+		m.Charge(m.left + 1)
 		return nil
 	}
 	out := make([]any, width)
@@ -444,7 +446,7 @@ func (m *meter) transpose(v any) any {
 	return out
 }
 
-func (m *meter) toEntries(v any) any {
+func (m *Meter) toEntries(v any) any {
 	var n int
 	switch v := v.(type) {
 	case []any:
@@ -454,7 +456,7 @@ func (m *meter) toEntries(v any) any {
 	default:
 		return cannot("keys", v)
 	}
-	if !m.charge(n * (objectCost(2) + 4)) {
+	if !m.Charge(n * (ObjectCost(2) + 4)) {
 		return nil
 	}
 	out := make([]any, 0, n)
@@ -474,11 +476,11 @@ func (m *meter) toEntries(v any) any {
 // ranger is jq's range. Each number that it gives is charged for, because
 // most go into an array.
 type ranger struct {
-	m                *meter
+	m                *Meter
 	value, end, step any
 }
 
-func (m *meter) rangeOf(start, end, step any) gojq.Iter {
+func (m *Meter) rangeOf(start, end, step any) gojq.Iter {
 	for _, x := range []any{start, end, step} {
 		if _, ok := gojq.ToFloat64(x); !ok {
 			return gojq.NewIter[any](cannot("range", x))
@@ -492,10 +494,10 @@ func (r *ranger) Next() (any, bool) {
 	if gojq.Compare(r.step, 0)*gojq.Compare(r.value, r.end) >= 0 {
 		return nil, false
 	}
-	if !r.m.charge(2) {
+	if !r.m.Charge(2) {
 		return r.m.stopped, true
 	}
 	v := r.value
-	r.value = r.m.add(v, r.step)
+	r.value = r.m.Add(v, r.step)
 	return v, true
 }

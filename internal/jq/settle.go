@@ -1,4 +1,4 @@
-package expr
+package jq
 
 import (
 	"maps"
@@ -19,6 +19,38 @@ func sortedKeys(m map[string]any) []string {
 	}
 	slices.Sort(keys)
 	return keys
+}
+
+// Result gives what an evaluation gave, one value or several, in its settled
+// form; or it stops the evaluation because that is too large or too deep.
+func (m *Meter) Result(one any, several []any) (any, []any) {
+	v := one
+	if several != nil {
+		v = several
+	}
+	s := settler{limit: m.maxResult}
+	if v, _ = s.value(v, value.MaxDepth); s.refused {
+		m.stop(TooLarge, "its result is larger than "+bytesText(m.maxResult)+" or nested more than "+strconv.Itoa(value.MaxDepth)+" deep")
+		return nil, nil
+	}
+	if several != nil {
+		several, _ = v.([]any)
+		return nil, several
+	}
+	return v, nil
+}
+
+// Check returns why b does not allow v, which is called what, as one value;
+// nil if it does.
+func (b *Budget) Check(what string, v any) *Stop {
+	limit, size := DefaultMaxResult, 0
+	if b != nil && b.MaxResult > 0 {
+		limit = b.MaxResult
+	}
+	if !resultSize(v, value.MaxDepth, limit, &size) {
+		return &Stop{Reason: TooLarge, Message: what + " is larger than " + bytesText(limit) + " or nested too deep"}
+	}
+	return nil
 }
 
 // resultSize adds about the length of v's JSON to size and reports whether it

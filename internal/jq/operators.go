@@ -1,4 +1,4 @@
-package expr
+package jq
 
 import (
 	"cmp"
@@ -14,8 +14,8 @@ import (
 // maxBits bounds integers: about 30,000 digits.
 const maxBits = 100_000
 
-// add is jq's +.
-func (m *meter) add(l, r any) any {
+// Add is jq's +.
+func (m *Meter) Add(l, r any) any {
 	switch l := l.(type) {
 	case nil:
 		return r
@@ -54,13 +54,13 @@ func (m *meter) add(l, r any) any {
 	return m.arithmetic("add", l, r, func(x, y float64) any { return x + y }, (*big.Int).Add)
 }
 
-func (m *meter) addArrays(l, r []any) any {
+func (m *Meter) addArrays(l, r []any) any {
 	switch {
 	case len(l) == 0:
 		return r
 	case len(r) == 0:
 		return l
-	case !m.room(2*(len(l)+len(r))) || !m.charge(2*(len(l)+len(r))):
+	case !m.room(2*(len(l)+len(r))) || !m.Charge(2*(len(l)+len(r))):
 		return nil
 	}
 	v := make([]any, len(l)+len(r))
@@ -69,13 +69,13 @@ func (m *meter) addArrays(l, r []any) any {
 	return v
 }
 
-func (m *meter) addObjects(l, r map[string]any) any {
+func (m *Meter) addObjects(l, r map[string]any) any {
 	switch {
 	case len(l) == 0:
 		return r
 	case len(r) == 0:
 		return l
-	case !m.charge(objectCost(len(l) + len(r))):
+	case !m.Charge(ObjectCost(len(l) + len(r))):
 		return nil
 	}
 	v := make(map[string]any, len(l)+len(r))
@@ -85,7 +85,7 @@ func (m *meter) addObjects(l, r map[string]any) any {
 }
 
 // arithmetic is what is left to do for numbers that are no two small ints.
-func (m *meter) arithmetic(verb string, l, r any, floats func(x, y float64) any, ints func(z, x, y *big.Int) *big.Int) any {
+func (m *Meter) arithmetic(verb string, l, r any, floats func(x, y float64) any, ints func(z, x, y *big.Int) *big.Int) any {
 	x, okX := bigOf(l)
 	y, okY := bigOf(r)
 	if okX && okY {
@@ -93,7 +93,7 @@ func (m *meter) arithmetic(verb string, l, r any, floats func(x, y float64) any,
 			m.stop(TooLarge, "it makes an integer of more than 30,000 digits")
 			return nil
 		}
-		m.charge((x.BitLen()/64 + 1) * (y.BitLen()/64 + 1) / 8)
+		m.Charge((x.BitLen()/64 + 1) * (y.BitLen()/64 + 1) / 8)
 		return ints(new(big.Int), x, y)
 	}
 	f, okX := gojq.ToFloat64(l)
@@ -114,8 +114,8 @@ func bigOf(v any) (*big.Int, bool) {
 	return nil, false
 }
 
-// subtract is jq's -.
-func (m *meter) subtract(l, r any) any {
+// Subtract is jq's -.
+func (m *Meter) Subtract(l, r any) any {
 	if x, ok := l.(int); ok {
 		if y, ok := r.(int); ok {
 			if v := x - y; (v <= x) == (y >= 0) {
@@ -131,9 +131,9 @@ func (m *meter) subtract(l, r any) any {
 	return m.arithmetic("subtract", l, r, func(x, y float64) any { return x - y }, (*big.Int).Sub)
 }
 
-func (m *meter) subtractArrays(l, r []any) any {
+func (m *Meter) subtractArrays(l, r []any) any {
 	v := make([]any, 0, len(l))
-	if !m.charge(2 * len(l)) {
+	if !m.Charge(2 * len(l)) {
 		return nil
 	}
 next:
@@ -142,7 +142,7 @@ next:
 			if m.compare(x, y, 0) == 0 {
 				continue next
 			}
-			if !m.charge(1) {
+			if !m.Charge(1) {
 				return nil
 			}
 		}
@@ -151,8 +151,8 @@ next:
 	return v
 }
 
-// multiply is jq's *.
-func (m *meter) multiply(l, r any) any {
+// Multiply is jq's *.
+func (m *Meter) Multiply(l, r any) any {
 	if x, ok := l.(int); ok {
 		if y, ok := r.(int); ok && y != -1 {
 			if v := x * y; y == 0 || v/y == x {
@@ -182,7 +182,7 @@ func (m *meter) multiply(l, r any) any {
 	return v
 }
 
-func (m *meter) repeat(s string, n float64) any {
+func (m *Meter) repeat(s string, n float64) any {
 	if n < 0 || math.IsNaN(n) {
 		return nil
 	}
@@ -190,7 +190,7 @@ func (m *meter) repeat(s string, n float64) any {
 		return ""
 	}
 	if n*float64(len(s)) > float64(m.maxResult) {
-		n = float64(m.maxResult) // enough to be refused
+		n = float64(m.maxResult + 1) // enough to be refused
 	}
 	if !m.room(len(s) * int(n)) {
 		return nil
@@ -199,8 +199,8 @@ func (m *meter) repeat(s string, n float64) any {
 }
 
 // merge is the deep merge of two objects.
-func (m *meter) merge(l, r map[string]any, depth int) any {
-	if depth > maxWalk || !m.charge(objectCost(len(l)+len(r))) {
+func (m *Meter) merge(l, r map[string]any, depth int) any {
+	if depth > maxWalk || !m.Charge(ObjectCost(len(l)+len(r))) {
 		return m.stop(TooLarge, "it merges objects that are nested too deep")
 	}
 	v := make(map[string]any, len(l)+len(r))
@@ -220,8 +220,8 @@ func (m *meter) merge(l, r map[string]any, depth int) any {
 	return v
 }
 
-// divide is jq's /.
-func (m *meter) divide(l, r any) any {
+// Divide is jq's /.
+func (m *Meter) Divide(l, r any) any {
 	if s, ok := l.(string); ok {
 		if sep, ok := r.(string); ok {
 			return m.split(s, sep)
@@ -243,7 +243,7 @@ func (m *meter) divide(l, r any) any {
 	x, okX := bigOf(l)
 	y, okY := bigOf(r)
 	if okX && okY {
-		m.charge((x.BitLen()/64 + 1) * (y.BitLen()/64 + 1) / 8)
+		m.Charge((x.BitLen()/64 + 1) * (y.BitLen()/64 + 1) / 8)
 		if d, rest := new(big.Int).QuoRem(x, y, new(big.Int)); rest.Sign() == 0 {
 			if d.IsInt64() {
 				return int(d.Int64())
@@ -254,7 +254,7 @@ func (m *meter) divide(l, r any) any {
 	return m.arithmeticFloat("divide", l, r, func(x, y float64) any { return x / y })
 }
 
-func (m *meter) arithmeticFloat(verb string, l, r any, floats func(x, y float64) any) any {
+func (m *Meter) arithmeticFloat(verb string, l, r any, floats func(x, y float64) any) any {
 	f, okX := gojq.ToFloat64(l)
 	g, okY := gojq.ToFloat64(r)
 	if okX && okY {
@@ -263,13 +263,15 @@ func (m *meter) arithmeticFloat(verb string, l, r any, floats func(x, y float64)
 	return cannotPair(verb, l, r)
 }
 
-// compare orders values as jq does: null, false, true, numbers, strings,
+// Compare orders values as jq does: null, false, true, numbers, strings,
 // arrays, objects. It charges a step for each pair that it looks at.
-func (m *meter) compare(l, r any, depth int) int {
+func (m *Meter) Compare(l, r any) int { return m.compare(l, r, 0) }
+
+func (m *Meter) compare(l, r any, depth int) int {
 	switch x := l.(type) {
 	case string:
 		if y, ok := r.(string); ok {
-			m.charge(min(len(x), len(y)) / 64)
+			m.Charge(min(len(x), len(y)) / 64)
 			return strings.Compare(x, y)
 		}
 	case int:
@@ -289,16 +291,16 @@ func (m *meter) compare(l, r any, depth int) int {
 }
 
 // shallow reports whether a comparison may go one level deeper.
-func (m *meter) shallow(depth int) bool {
+func (m *Meter) shallow(depth int) bool {
 	if depth > maxWalk {
 		m.stop(TooLarge, "it compares values that are nested too deep")
 	}
 	return m.stopped == nil
 }
 
-func (m *meter) compareArrays(l, r []any, depth int) int {
+func (m *Meter) compareArrays(l, r []any, depth int) int {
 	for i := range min(len(l), len(r)) {
-		if !m.charge(1) || !m.shallow(depth) {
+		if !m.Charge(1) || !m.shallow(depth) {
 			return 0
 		}
 		if c := m.compare(l[i], r[i], depth); c != 0 {
@@ -308,8 +310,8 @@ func (m *meter) compareArrays(l, r []any, depth int) int {
 	return cmp.Compare(len(l), len(r))
 }
 
-func (m *meter) compareObjects(l, r map[string]any, depth int) int {
-	if !m.charge(4*(len(l)+len(r))) || !m.shallow(depth) {
+func (m *Meter) compareObjects(l, r map[string]any, depth int) int {
+	if !m.Charge(4*(len(l)+len(r))) || !m.shallow(depth) {
 		return 0
 	}
 	a, b := sortedKeys(l), sortedKeys(r)
