@@ -20,7 +20,20 @@ func (m *Machine) transition(f *state.Frame, t Transition) {
 	}
 	t.Reference, t.Name, t.Kind, t.Iteration = f.Node.Reference, f.Node.Name, f.Node.Label, s.Iter
 	t.Attempt = f.Attempt
+	if f.Node.Op == program.Switch && t.Change == TaskEnds {
+		t.Case = caseOf(f)
+	}
 	m.runTransition(t)
+}
+
+// caseOf is the name of the case that a switch has taken.
+func caseOf(f *state.Frame) string {
+	for i := range f.Node.Cases {
+		if f.Flow == &f.Node.Cases[i].Then {
+			return f.Node.Task.Switch[i].Name
+		}
+	}
+	return ""
 }
 
 func (m *Machine) runTransition(t Transition) {

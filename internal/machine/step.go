@@ -50,6 +50,7 @@ type Transition struct {
 	Attempt    int
 	Iteration  []int          // indexes of the loops around, outermost first; empty outside loops
 	Total      int            // of a loop, map or fork when it is entered: how many
+	Case       string         // of a completed switch: the case that was taken; "": none held
 	Error      *event.Problem // of a fault or retry
 	Output     value.Raw      // of a completed task: its transformed output
 	Delay      int64          // of Retried: microseconds until the next attempt
