@@ -65,7 +65,10 @@ func stop(t *testing.T, e *engine.Engine) {
 // DSL 93, 94: a run that waits leaves memory, belongs to nobody, and is woken.
 func TestWaitingRunSleepsAndIsWoken(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		b := setup(t, newFakeStore(), func(o *engine.Options, _ *worker.Options) { o.Adopt = true })
+		commits := 0
+		store := journal.NewMemory()
+		store.Before = func(n int, _ *journal.Batch) error { commits = n; return nil }
+		b := setup(t, store, func(o *engine.Options, _ *worker.Options) { o.Adopt = true })
 		begin := time.Now()
 		id := submit(t, b.Engine, define(t, "do:\n  - w: {wait: PT2H}\n  - s: {set: {done: true}}\n"), `{}`)
 		synctest.Wait()
@@ -73,8 +76,8 @@ func TestWaitingRunSleepsAndIsWoken(t *testing.T) {
 		if b.Live() != 0 || row.Owner != "" || row.Status != event.Waiting || !row.WakeAt.Equal(begin.Add(2*time.Hour)) {
 			t.Errorf("live %d, row %+v", b.Live(), row)
 		}
-		if b.store.commits != 1 {
-			t.Errorf("%d commits, want 1: the start itself says that the run sleeps", b.store.commits)
+		if commits != 1 {
+			t.Errorf("%d commits, want 1: the start itself says that the run sleeps", commits)
 		}
 		if got := wait(t, b.Engine, id); got != `completed {"done":true}` {
 			t.Error(got)
@@ -88,7 +91,7 @@ func TestWaitingRunSleepsAndIsWoken(t *testing.T) {
 // DSL 93: a short wait stays in memory and fires on time.
 func TestShortWaitFiresOnTime(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		b := setup(t, newFakeStore(), nil)
+		b := setup(t, journal.NewMemory(), nil)
 		begin := time.Now()
 		run(t, b.Engine, define(t, "do:\n  - w: {wait: {seconds: 3}}\n"), `{}`)
 		if d := time.Since(begin); d != 3*time.Second {
@@ -114,12 +117,12 @@ func TestInterruptedAttemptIsRepeatedWithItsKey(t *testing.T) {
 				return executor.Result{}, context.Cause(ctx)
 			}
 		}
-		store := newFakeStore()
+		store := journal.NewMemory()
 		first := setup(t, store, shell(ex))
 		id := submit(t, first.Engine, define(t, "do:\n  - a: {run: {shell: {command: x}}}\n"), `{}`)
 		synctest.Wait()
 		stop(t, first.Engine)
-		store.kill()
+		store = again(store)
 		second := setup(t, store, shell(ex))
 		synctest.Wait()
 		close(gate)
@@ -141,7 +144,7 @@ func TestInterruptedAttemptFaultsWhenItMustNotBeRepeated(t *testing.T) {
 			<-ctx.Done()
 			return executor.Result{}, context.Cause(ctx)
 		}
-		store := newFakeStore()
+		store := journal.NewMemory()
 		first := setup(t, store, shell(ex))
 		id := submit(t, first.Engine, define(t, `
 do:
@@ -151,7 +154,7 @@ do:
 `), `{}`)
 		synctest.Wait()
 		stop(t, first.Engine)
-		store.kill()
+		store = again(store)
 		second := setup(t, store, shell(ex))
 		if got := wait(t, second.Engine, id); got != `faulted null runtime/500 /do/0/a` {
 			t.Error(got)
@@ -171,7 +174,7 @@ func TestDueTimersComeBeforeInterruptedAttempts(t *testing.T) {
 			<-ctx.Done()
 			return executor.Result{}, context.Cause(ctx)
 		}
-		store := newFakeStore()
+		store := journal.NewMemory()
 		first := setup(t, store, shell(ex))
 		id := submit(t, first.Engine, define(t, `
 do:
@@ -181,7 +184,7 @@ do:
 `), `{}`)
 		synctest.Wait()
 		stop(t, first.Engine)
-		store.kill()
+		store = again(store)
 		time.Sleep(time.Hour)
 		second := setup(t, store, shell(ex))
 		if got := wait(t, second.Engine, id); got != `faulted null timeout/408 /do/0/a` {
@@ -199,7 +202,7 @@ func TestCancelEndsAttempts(t *testing.T) {
 			<-ctx.Done()
 			return executor.Result{}, context.Cause(ctx)
 		}
-		b := setup(t, newFakeStore(), shell(ex))
+		b := setup(t, journal.NewMemory(), shell(ex))
 		id := submit(t, b.Engine, define(t, "do:\n  - a: {run: {shell: {command: x}}}\n"), `{}`)
 		synctest.Wait()
 		if err := b.Tell(t.Context(), id, journal.InboxCancel, "cancel", &event.CancelRequested{By: "me"}); err != nil {
@@ -222,7 +225,7 @@ func TestCancellationIsBounded(t *testing.T) {
 			<-free
 			return executor.Result{}, nil
 		}
-		b := setup(t, newFakeStore(), shell(ex))
+		b := setup(t, journal.NewMemory(), shell(ex))
 		id := submit(t, b.Engine, define(t, "do:\n  - a: {run: {shell: {command: x}}}\n"), `{}`)
 		synctest.Wait()
 		begin := time.Now()
@@ -248,7 +251,7 @@ func TestSuspendAndResume(t *testing.T) {
 			<-gate
 			return executor.Result{Output: r.Name}, nil
 		}
-		store := newFakeStore()
+		store := journal.NewMemory()
 		b := setup(t, store, shell(ex))
 		id := submit(t, b.Engine, define(t, "do:\n  - a: {run: {shell: {command: x}}}\n  - b: {run: {shell: {command: x}}}\n"), `{}`)
 		synctest.Wait()
@@ -262,7 +265,7 @@ func TestSuspendAndResume(t *testing.T) {
 			t.Errorf("status %s", row.Status)
 		}
 		stop(t, b.Engine)
-		store.kill()
+		store = again(store)
 		b = setup(t, store, shell(ex))
 		synctest.Wait()
 		if err := b.Tell(t.Context(), id, journal.InboxResume, "r1", &event.ResumeRequested{}); err != nil {
@@ -289,7 +292,7 @@ do:
 // DSL 119, 123: an event wakes the run that listens for it, wherever it sleeps.
 func TestListenIsWokenByAnEvent(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		store := newFakeStore()
+		store := journal.NewMemory()
 		b := setup(t, store, func(o *engine.Options, _ *worker.Options) { o.Adopt = true })
 		id := submit(t, b.Engine, define(t, listens), `{}`)
 		synctest.Wait()
@@ -316,7 +319,7 @@ func TestListenSeesEarlyEvents(t *testing.T) {
 			<-gate
 			return executor.Result{}, nil
 		}
-		b := setup(t, newFakeStore(), shell(ex))
+		b := setup(t, journal.NewMemory(), shell(ex))
 		old := cloudEvent("old", "paid", "too old")
 		if err := b.Commit(t.Context(), &old); err != nil {
 			t.Fatal(err)
@@ -338,7 +341,7 @@ func TestListenSeesEarlyEvents(t *testing.T) {
 // DSL 95, 96: an emitted event reaches a run that listens, in the same process.
 func TestEmitReachesListener(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		b := setup(t, newFakeStore(), func(o *engine.Options, _ *worker.Options) { o.Adopt = true })
+		b := setup(t, journal.NewMemory(), func(o *engine.Options, _ *worker.Options) { o.Adopt = true })
 		id := submit(t, b.Engine, define(t, listens), `{}`)
 		synctest.Wait()
 		run(t, b.Engine, define(t, "do:\n  - e: {emit: {event: {with: {source: /x, type: paid, data: {n: 7}}}}}\n"), `{}`)
@@ -369,7 +372,7 @@ func withChild(tb testing.TB, tasks string) engine.Library {
 func TestChild(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		lib := withChild(t, "do:\n  - a: {call: noop}\n  - s: {set: {n: '${ .n + 1 }'}}\n")
-		b := setup(t, newFakeStore(), func(o *engine.Options, _ *worker.Options) { o.Library = lib })
+		b := setup(t, journal.NewMemory(), func(o *engine.Options, _ *worker.Options) { o.Library = lib })
 		if got := show(run(t, b.Engine, define(t, parent), `{}`)); got != `completed {"n":2}` {
 			t.Error(got)
 		}
@@ -378,7 +381,7 @@ func TestChild(t *testing.T) {
 
 func TestUnknownChildIsRefusedAtTheStart(t *testing.T) {
 	t.Parallel()
-	b := setup(t, newFakeStore(), nil)
+	b := setup(t, journal.NewMemory(), nil)
 	_, err := b.Submit(t.Context(), engine.StartRequest{Definition: define(t, parent)})
 	var invalid *engine.InvalidError
 	if !errors.As(err, &invalid) || !strings.Contains(err.Error(), "test/child:latest, which is not known") {
@@ -399,13 +402,13 @@ func TestChildAfterCrash(t *testing.T) {
 			}
 		}
 		lib := withChild(t, "do:\n  - a: {run: {shell: {command: x}}}\n")
-		store := newFakeStore()
+		store := journal.NewMemory()
 		opts := func(o *engine.Options, w *worker.Options) { shell(ex)(o, w); o.Library = lib }
 		b := setup(t, store, opts)
 		id := submit(t, b.Engine, define(t, parent), `{}`)
 		synctest.Wait()
 		stop(t, b.Engine)
-		store.kill()
+		store = again(store)
 		b = setup(t, store, opts)
 		synctest.Wait()
 		close(gate)
@@ -423,7 +426,7 @@ func TestCancelReachesChild(t *testing.T) {
 			return executor.Result{}, context.Cause(ctx)
 		}
 		lib := withChild(t, "do:\n  - a: {run: {shell: {command: x}}}\n")
-		store := newFakeStore()
+		store := journal.NewMemory()
 		b := setup(t, store, func(o *engine.Options, w *worker.Options) { shell(ex)(o, w); o.Library = lib })
 		id := submit(t, b.Engine, define(t, parent), `{}`)
 		synctest.Wait()
@@ -433,9 +436,13 @@ func TestCancelReachesChild(t *testing.T) {
 		if got := wait(t, b.Engine, id); got != `cancelled null` {
 			t.Error(got)
 		}
-		for cid, r := range store.runs {
+		rows, _, err := store.Runs(t.Context(), journal.Query{})
+		if err != nil || len(rows) != 2 {
+			t.Fatalf("%d runs, %v", len(rows), err)
+		}
+		for _, r := range rows {
 			if r.Status != event.Cancelled {
-				t.Errorf("run %s is %s", cid, r.Status)
+				t.Errorf("run %s is %s", r.ID, r.Status)
 			}
 		}
 	})
@@ -455,7 +462,7 @@ func (x xor) Open(dst, sealed, ad []byte) ([]byte, error) { return x.Seal(dst, s
 // D17: secrets reach expressions, and no row of the run shows them.
 func TestSecretsAreSealed(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		store := newFakeStore()
+		store := journal.NewMemory()
 		b := setup(t, store, func(o *engine.Options, _ *worker.Options) {
 			o.Secrets = secret.NewResolver(secret.Map{"token": "s3cr3t-value"})
 			o.Sealer = func() (engine.Sealer, error) { return xor{}, nil }
@@ -465,7 +472,7 @@ func TestSecretsAreSealed(t *testing.T) {
 		if got := show(res); got != `completed {"t":"s3cr3t-value"}` {
 			t.Error(got)
 		}
-		for _, row := range store.rows[res.ID] {
+		for _, row := range rowsOf(t, store, res.ID) {
 			if strings.Contains(string(row.Data), "s3cr3t") {
 				t.Errorf("sequence %d holds the secret in clear", row.Sequence)
 			}
@@ -478,7 +485,7 @@ func TestSecretsAreSealed(t *testing.T) {
 
 func TestPanicInExecutorIsAFault(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		b := setup(t, newFakeStore(), shell(func(context.Context, *executor.Request) (executor.Result, error) { panic("oh") }))
+		b := setup(t, journal.NewMemory(), shell(func(context.Context, *executor.Request) (executor.Result, error) { panic("oh") }))
 		if got := show(run(t, b.Engine, define(t, "do:\n  - a: {run: {shell: {command: x}}}\n"), `{}`)); got != `faulted null runtime/500 /do/0/a` {
 			t.Error(got)
 		}
@@ -508,7 +515,7 @@ func TestConcurrencyQueuesRejectsAndReplaces(t *testing.T) {
 						return executor.Result{}, context.Cause(ctx)
 					}
 				}
-				b := setup(t, newFakeStore(), shell(ex))
+				b := setup(t, journal.NewMemory(), shell(ex))
 				src := "document: {dsl: '1.0.3', namespace: test, name: c, version: '1.0.0', metadata: {downbeat: {concurrency: {limit: 1, key: .k, on: " + on + "}}}}\n" +
 					"do:\n  - a: {run: {shell: {command: x}}}\n"
 				def, findings := workflow.Decode([]byte(src))

@@ -44,10 +44,10 @@ func (f execFunc) Execute(ctx context.Context, r *executor.Request) (executor.Re
 
 type bundle struct {
 	*engine.Engine
-	store *fakeStore
+	store *journal.Memory
 }
 
-func setup(tb testing.TB, store *fakeStore, change func(o *engine.Options, w *worker.Options)) bundle {
+func setup(tb testing.TB, store *journal.Memory, change func(o *engine.Options, w *worker.Options)) bundle {
 	tb.Helper()
 	w := worker.Options{Executors: map[string]executor.Executor{"noop": noop.Executor{}}}
 	o := engine.Options{
@@ -71,6 +71,21 @@ func setup(tb testing.TB, store *fakeStore, change func(o *engine.Options, w *wo
 		}
 	})
 	return bundle{e, store}
+}
+
+// again is the same data after the process has ended: another owner.
+func again(m *journal.Memory) *journal.Memory {
+	m.Kill()
+	return m.Again()
+}
+
+func rowsOf(tb testing.TB, s *journal.Memory, id event.RunID) []journal.Row {
+	tb.Helper()
+	rows, err := s.Journal(tb.Context(), id, 0, 1000)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return rows
 }
 
 const threeSteps = `
@@ -103,12 +118,12 @@ func show(r engine.Result) string {
 
 func TestThreeStepsComplete(t *testing.T) {
 	t.Parallel()
-	b := setup(t, newFakeStore(), nil)
+	b := setup(t, journal.NewMemory(), nil)
 	res := run(t, b.Engine, define(t, threeSteps), `{"x":1}`)
 	if got, want := show(res), `completed {"x":1}`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	if n := len(b.store.rows[res.ID]); n != 4 {
+	if n := len(rowsOf(t, b.store, res.ID)); n != 4 {
 		t.Errorf("%d journal rows, want 4: the start and one a step", n)
 	}
 	again, err := b.Wait(t.Context(), res.ID)
@@ -122,7 +137,7 @@ func TestThreeStepsComplete(t *testing.T) {
 }
 
 func BenchmarkThreeSteps(b *testing.B) {
-	e := setup(b, newFakeStore(), nil)
+	e := setup(b, journal.NewMemory(), nil)
 	def := define(b, threeSteps)
 	b.ReportAllocs()
 	var wg sync.WaitGroup
