@@ -129,6 +129,7 @@ Serverless Workflow), DSL 1.0. What it has acknowledged survives a crash:
 		Example: `  downbeat run examples/hello.yaml --set name=Ada
   downbeat validate workflow.yaml
   downbeat runs list`,
+		Version:       Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          a.unknownCommand,
@@ -140,8 +141,8 @@ Serverless Workflow), DSL 1.0. What it has acknowledged survives a crash:
 	}
 	f := root.PersistentFlags()
 	f.StringVar(&a.flags.config, "config", "", "configuration `FILE` (also DOWNBEAT_CONFIG)")
-	f.StringVar(&a.flags.data, "data", "", "data `DIR`ectory (also DOWNBEAT_DATA)")
-	f.StringVarP(&a.flags.output, "output", "o", "", "how results are printed: text, json or yaml")
+	f.StringVar(&a.flags.data, "data", "", "`DIR` where runs are kept (also DOWNBEAT_DATA)")
+	f.StringVarP(&a.flags.output, "output", "o", "", "`FORM` of results: text, json or yaml (also DOWNBEAT_OUTPUT)")
 	f.BoolVarP(&a.flags.quiet, "quiet", "q", false, "print no progress")
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(&cobra.Command{

@@ -62,10 +62,14 @@ or not supported yet, 3 cancelled, 4 --wait passed, 130 interrupted. After 4 and
 	fl.StringVar(&f.wait, "wait", "", "leave the run after this `DURATION`, interrupted and resumable (exit code 4)")
 	fl.StringArrayVar(&f.events, "events", nil, "`FILE` of cloud events to feed: JSON, JSON lines or an array")
 	fl.StringToStringVar(&f.labels, "label", nil, "label of the run, `key=value`")
+	fl.Lookup("label").DefValue = ""
 	return cmd
 }
 
 func (a *app) run(ctx context.Context, file string, f *runFlags) error {
+	if stdins := count(append([]string{file, f.input}, f.events...), "-"); stdins > 1 {
+		return usage("give files for the others", "- stands for stdin, and stdin can be read once only")
+	}
 	def, by, err := a.accept(file)
 	if err != nil {
 		return err
@@ -111,6 +115,16 @@ func (a *app) run(ctx context.Context, file string, f *runFlags) error {
 	}
 	fw := follower{a: a, node: node, id: id, feed: feed, wait: wait, begun: begun, title: def.Document.ID() + "  " + id.String()}
 	return a.finish(ctx, &fw, by)
+}
+
+func count(list []string, s string) int {
+	n := 0
+	for _, x := range list {
+		if x == s {
+			n++
+		}
+	}
+	return n
 }
 
 // accept reads and checks a definition. What cannot run is refused with all
@@ -224,7 +238,7 @@ func (a *app) open(ctx context.Context, secrets, workflows string) (*server.Node
 	}
 	node, err := server.Open(ctx, c)
 	if err != nil {
-		return nil, fmt.Errorf("open the data directory %s: %w", c.DataDir, err)
+		return nil, &exit{code: exitFaulted, err: err, hint: "--data DIR (or DOWNBEAT_DATA) names another data directory"}
 	}
 	for _, w := range node.Warnings {
 		a.warn(w)
