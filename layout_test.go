@@ -32,6 +32,7 @@ var layers = map[string]string{
 	"internal/machine":  "internal/workflow internal/event internal/expr internal/schema internal/value internal/program",
 	"internal/graph":    "internal/workflow internal/event internal/value",
 	"internal/view":     "internal/workflow internal/event internal/machine internal/value",
+	"internal/rehearse": "internal/source internal/workflow internal/event internal/check internal/program internal/machine internal/view internal/value internal/expr",
 
 	// The ports: what we need from outside, said in our words.
 	"internal/journal":  "internal/event",
@@ -76,6 +77,7 @@ var banned = map[string]string{
 	"internal/machine":  impure + " context",
 	"internal/graph":    impure + " context",
 	"internal/view":     impure + " context",
+	"internal/rehearse": impure + " context",
 	"internal/expr":     impure,
 	"internal/jq":       impure, // a context is gojq's only brake; ours counts steps
 }
