@@ -44,7 +44,11 @@ func build(m *testing.M) int {
 		if runtime.GOOS == "windows" {
 			name += ".exe"
 		}
-		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, name), target)
+		args := []string{"build", "-o", filepath.Join(dir, name)}
+		if os.Getenv("DOWNBEAT_RACE") != "" {
+			args = append(args, "-race")
+		}
+		cmd := exec.Command("go", append(args, target)...)
 		cmd.Dir = root
 		if out, err := cmd.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build %s: %v\n%s", target, err, out)

@@ -43,6 +43,7 @@ type follower struct {
 	show       progress.Display
 	result     engine.Result
 	cancelling bool
+	missed     bool // updates were left out
 }
 
 // display chooses how a run is shown: a live tree, plain lines, or nothing.
@@ -62,7 +63,7 @@ func (f *follower) follow(ctx context.Context) (how, error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	f.begin()
-	updates := make(chan []engine.Update)
+	updates := make(chan batch)
 	go f.pump(ctx, updates)
 	ended := make(chan error, 1)
 	go func() {
@@ -85,6 +86,7 @@ func (f *follower) follow(ctx context.Context) (how, error) {
 			if !open {
 				updates = nil
 				if drained != nil {
+					f.amend(ctx)
 					return runEnded, nil
 				}
 				continue
@@ -95,6 +97,7 @@ func (f *follower) follow(ctx context.Context) (how, error) {
 				return 0, fmt.Errorf("follow run %s: %w", f.id, err)
 			}
 			if updates == nil {
+				f.amend(ctx)
 				return runEnded, nil
 			}
 			drained = f.a.clock.NewTimer(time.Second).C // the feed ends by itself at once
@@ -131,25 +134,43 @@ func (f *follower) begin() {
 	progress.CatchUp(f.show, nil, f.past)
 }
 
+// batch is what a feed gave at once.
+type batch struct {
+	updates []engine.Update
+	dropped int // left out, because the reader was slow
+}
+
+// amend shows the run anew when updates were left out of its feed.
+func (f *follower) amend(ctx context.Context) {
+	s, live := f.show.(*progress.Screen)
+	if !f.missed || !live {
+		return
+	}
+	if r, err := f.node.Control.Get(ctx, f.id); err == nil {
+		s.Reset(r)
+	}
+}
+
 // pump hands the feed's updates over until it ends.
-func (f *follower) pump(ctx context.Context, to chan<- []engine.Update) {
+func (f *follower) pump(ctx context.Context, to chan<- batch) {
 	defer close(to)
 	for {
-		u, _, err := f.feed.Next(ctx)
+		u, dropped, err := f.feed.Next(ctx)
 		if err != nil {
 			return
 		}
 		select {
-		case to <- u:
+		case to <- batch{u, dropped}:
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-func (f *follower) apply(updates []engine.Update) {
-	for i := range updates {
-		u := &updates[i]
+func (f *follower) apply(b batch) {
+	f.missed = f.missed || b.dropped > 0
+	for i := range b.updates {
+		u := &b.updates[i]
 		switch {
 		case u.Run != f.id:
 		case u.Transition != nil:

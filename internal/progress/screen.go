@@ -13,6 +13,7 @@ import (
 
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/machine"
+	"github.com/downbeat-dev/downbeat/internal/view"
 )
 
 // Display shows what happens to a run while it happens. One goroutine uses it.
@@ -60,6 +61,12 @@ func (s *Screen) Log(_ time.Time, a event.Activation, line string) { s.tree.log(
 
 // Note shows a message under the tree.
 func (s *Screen) Note(text string) { s.notes = append(s.notes, text) }
+
+// Reset makes the tree anew from a look at the run.
+func (s *Screen) Reset(r *view.Run) {
+	s.tree = newTree()
+	CatchUp(s, nil, r)
+}
 
 // Tick draws a frame.
 func (s *Screen) Tick(now time.Time) {
