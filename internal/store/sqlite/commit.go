@@ -67,7 +67,7 @@ func (s *Store) Commit(ctx context.Context, b *journal.Batch) error {
 	if s.me.name == "" {
 		return fmt.Errorf("commit: %w: the store was opened for reading only", journal.ErrNotOwner)
 	}
-	if err := s.hot.begin.run(); err != nil {
+	if err := s.turn.take(s.hot.begin.run); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
 	s.touch.reset()
@@ -80,6 +80,7 @@ func (s *Store) Commit(ctx context.Context, b *journal.Batch) error {
 		return fmt.Errorf("commit: %w", err)
 	}
 	s.settle(b)
+	s.turn.pass()
 	s.commits.Add(1)
 	s.touch.poke(s)
 	return nil

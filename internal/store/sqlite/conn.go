@@ -68,6 +68,9 @@ func (s *Store) connect(kind connKind) (*conn, error) {
 			return nil, errors.Join(err, c.Close())
 		}
 	}
+	if kind != reads {
+		c.SetBusyTimeout(0) // turn waits
+	}
 	return n, nil
 }
 
@@ -179,12 +182,25 @@ func (c *conn) query(row func(st stmt) error, query string, args ...any) (err er
 	}
 }
 
-// transaction runs f between begin and commit. On an error nothing of it is stored.
-func (c *conn) transaction(begin string, f func() error) error {
-	if err := c.query(nil, begin); err != nil {
+// writing runs f as a transaction that writes, when it is this process's turn.
+func (c *conn) writing(f func() error) error {
+	if err := c.s.turn.take(func() error { return c.query(nil, "begin immediate") }); err != nil {
 		return err
 	}
-	err := f()
+	defer c.s.turn.pass()
+	return c.finish(f())
+}
+
+// reading runs f on one state of the database.
+func (c *conn) reading(f func() error) error {
+	if err := c.query(nil, "begin"); err != nil {
+		return err
+	}
+	return c.finish(f())
+}
+
+// finish ends a transaction, well or, on an error, with nothing of it stored.
+func (c *conn) finish(err error) error {
 	if err == nil {
 		err = c.query(nil, "commit")
 	}

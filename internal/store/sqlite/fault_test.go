@@ -31,9 +31,9 @@ func everything(n int) *journal.Batch {
 		Appends:       []journal.Row{{Run: id, Sequence: 1, At: at, Data: []byte("1")}, {Run: id, Sequence: 2, At: at, Data: []byte("2")}},
 		Payloads:      []journal.Payload{{Digest: event.Digest(big), Data: big, Run: id}},
 		Snapshots:     []journal.Snapshot{{Run: id, Sequence: 1, State: []byte("state")}},
-		Subscriptions: []journal.Subscription{{Run: id, Activation: "0", Types: []string{"t"}}},
+		Subscriptions: []journal.Subscription{{Run: id, Activation: "0", Types: []string{fmt.Sprint("t", n)}}},
 		Inbox:         []journal.InboxRow{{Run: id, Kind: journal.InboxCancel, Key: "k", At: at}},
-		Events:        []journal.CloudEvent{{ID: fmt.Sprint(n), Source: "s", Type: "t", At: at}},
+		Events:        []journal.CloudEvent{{ID: fmt.Sprint(n), Source: "s", Type: fmt.Sprint("t", n), At: at}},
 		Keys:          []journal.Key{{Scope: "s", Key: fmt.Sprint(n), Run: id}},
 		Updates:       []journal.RunUpdate{{ID: id, Status: event.Waiting, WakeAt: at}},
 	}

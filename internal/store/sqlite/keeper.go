@@ -210,16 +210,13 @@ and not exists(select 1 from subscriptions s join runs r on r.id=s.run where s.t
 
 // vacuum gives free pages back to the file system.
 func (s *Store) vacuum() (again bool, err error) {
-	s.write.Lock()
-	defer s.write.Unlock()
-	c, err := s.sideConn()
-	if err != nil {
-		return false, err
-	}
-	free, err := c.number("pragma freelist_count")
-	if err != nil || free <= freeKept {
-		return false, err
-	}
-	s.commits.Add(1)
-	return free > freeKept+slicePage, c.exec(fmt.Sprintf("pragma incremental_vacuum(%d)", slicePage))
+	err = s.aside(func(c *conn) error {
+		free, err := c.number("pragma freelist_count")
+		if err != nil || free <= freeKept {
+			return err
+		}
+		again = free > freeKept+slicePage
+		return c.exec(fmt.Sprintf("pragma incremental_vacuum(%d)", slicePage))
+	})
+	return again, err
 }

@@ -64,7 +64,7 @@ func (s *Store) find(c *conn, id event.RunID) (n int64, r journal.RunRow, err er
 func (s *Store) Load(ctx context.Context, id event.RunID) (*journal.Record, error) {
 	rec := new(journal.Record)
 	err := s.read(ctx, func(c *conn) error {
-		return c.transaction("begin", func() error {
+		return c.reading(func() error {
 			n, row, err := s.find(c, id)
 			if err != nil {
 				return err

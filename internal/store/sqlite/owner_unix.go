@@ -26,6 +26,10 @@ func lockFile(f *os.File, exclusive bool) error {
 	}
 }
 
+func unlockFile(f *os.File) {
+	_ = unix.Flock(int(f.Fd()), unix.LOCK_UN) // closing would do it too
+}
+
 func syncDir(dir string) error {
 	d, err := os.Open(dir) //nolint:gosec // the data directory
 	if err != nil {

@@ -41,6 +41,7 @@ type Store struct {
 	touch  touched
 	side   *conn
 	pruned map[int64]int64 // where pruning goes on, by family
+	turn   turn
 
 	readers pool
 	me      owner
@@ -92,6 +93,9 @@ func (s *Store) open(o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := s.turn.open(s.dir); err != nil {
+		return err
+	}
 	if s.w, err = s.connect(writes); err != nil {
 		return err
 	}
@@ -132,7 +136,7 @@ func (s *Store) migrate() error {
 	if err := s.refuse(version); err != nil || version == int64(len(migrations)) && s.me.name == "" {
 		return err
 	}
-	return s.w.transaction("begin immediate", func() error {
+	return s.w.writing(func() error {
 		// Another process may have been faster.
 		if version, err = s.w.number("pragma user_version"); err != nil {
 			return err
@@ -222,7 +226,7 @@ func (s *Store) Close() (errs error) {
 			}
 		}
 		s.mover, s.side, s.w = nil, nil, nil
-		errs = errors.Join(errs, s.me.unlock())
+		errs = errors.Join(errs, s.me.unlock(), s.turn.close())
 	})
 	return errs
 }
@@ -241,7 +245,7 @@ func (s *Store) aside(f func(c *conn) error) error {
 		return err
 	}
 	s.commits.Add(1)
-	return c.transaction("begin immediate", func() error { return f(c) })
+	return c.writing(func() error { return f(c) })
 }
 
 func (s *Store) sideConn() (_ *conn, err error) {
