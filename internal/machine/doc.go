@@ -34,6 +34,22 @@
 // after exactly that many continuations, in a replay as it was the first time.
 // AttemptStarted and RunEnded change nothing and count as no event here.
 //
+// # What a host must know
+//
+// A process with `await: false` is dispatched, and its task completes at once.
+// Its answer is taken whenever it comes. The end of the run does not wait for
+// it, and the host lets it go on; only a cancelled run cancels it and waits.
+//
+// While a run is suspended, answers and events are kept and take effect when it
+// is resumed, in the order in which they came (D40); a timer that has fired is
+// no longer outstanding. A cancellation counts them as answered.
+//
+// Cloud events go to all listeners, each sequence number once; those that were
+// accepted before a listener was entered go to it alone (D41).
+//
+// What a guard stopped stands in Step.Stopped; the host journals it before the
+// event of the step, and so a replay stops the same evaluation.
+//
 // # Activations
 //
 // An activation is a path: the index of a task in its list, "~n" for its n-th

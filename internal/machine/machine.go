@@ -381,6 +381,14 @@ func (m *Machine) SetGuard(guard func() bool) { m.ev.Budget.Interrupted = guard 
 // Status is the phase of the run.
 func (m *Machine) Status() event.Status { return m.r.Status }
 
+// Context is $context of the run as it is now, outside branches; nil before the start.
+func (m *Machine) Context() any {
+	if m.r.Context == nil {
+		return nil
+	}
+	return m.r.Context.Value
+}
+
 // Hash covers everything that the machine has done so far.
 func (m *Machine) Hash() uint64 { return m.r.Hash }
 

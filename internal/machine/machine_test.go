@@ -141,6 +141,19 @@ func TestImpossibleEvents(t *testing.T) {
 	}
 }
 
+// TestTimeRunsBackwardsNever holds M2.
+func TestTimeRunsBackwardsNever(t *testing.T) {
+	t.Parallel()
+	m := machine.New(mustCompile(t, "do: [{a: {call: noop}}, {b: {wait: PT1M}}]"))
+	finish(t, m, started())
+	e := answer("0", 1, "1")
+	e.At = epoch.Add(-time.Hour)
+	finish(t, m, e)
+	if at, ok := m.NextTimer(); !ok || !at.Equal(epoch.Add(time.Minute)) {
+		t.Errorf("the wait ends at %s, want a minute after the start", at)
+	}
+}
+
 // The guard of a host stops an evaluation once; a replay stops it at the same
 // place without a guard (M1).
 func TestGuardIsReplayed(t *testing.T) {
@@ -160,6 +173,13 @@ func TestGuardIsReplayed(t *testing.T) {
 		if s, err = m.Continue(); err != nil {
 			t.Fatal(err)
 		}
+	}
+	twin := machine.New(p)
+	if _, err := twin.Apply(event.Event{At: epoch, Body: &stopped}); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := twin.Apply(started()); err != nil || !s.More || len(s.Stopped) > 0 {
+		t.Fatalf("the slice of the replay does not end where the first one did: %v", err)
 	}
 	again, err := machine.Replay(p, []event.Event{{At: epoch, Body: &stopped}, started()})
 	if err != nil {
@@ -247,6 +267,15 @@ func TestReopen(t *testing.T) {
 	s, _ = finish(t, m, answer("1.b1.0.1", 2, "4"))
 	if end := endOf(t, s); string(end.Output.JSON()) != "[3,4]" {
 		t.Errorf("the output is %s", end.Output.JSON())
+	}
+	// A second retry counts on from the first.
+	events = append(events, reopen, event.Event{At: epoch, Body: &event.TaskFailed{Activation: "1.b1.0.1", Attempt: 2}}, event.Event{At: epoch, Body: &event.TaskCancelled{Activation: "1.b0.0", Attempt: 2}})
+	if state, err = machine.Rewind(p, events, "1.b1.0.1"); err != nil {
+		t.Fatal(err)
+	}
+	s, _ = finish(t, machine.New(p), event.Event{At: epoch, Body: &event.RunReopened{State: state}})
+	if got := showAll(s.Commands); len(got) != 2 || !strings.Contains(got[1], "1.b1.0.1#") || strings.Contains(got[1], "#2") {
+		t.Errorf("the second retry commands %v, want attempts above 2", got)
 	}
 	if _, err := machine.Rewind(p, events, "7"); err == nil {
 		t.Error("a rewind to an activation that never was")

@@ -3,6 +3,7 @@ package machine_test
 import (
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -46,6 +47,9 @@ type host struct {
 	quiet  bool // transitions are not shown
 	child  map[event.Activation]*machine.StartChild
 	tries  map[event.Activation]int
+	src    string      // of the definition
+	hashes []uint64    // after each event
+	runs   []recording // for golden journals
 }
 
 func TestScripts(t *testing.T) {
@@ -58,6 +62,10 @@ func TestScripts(t *testing.T) {
 			h.checkLaws(t, d.Pos)
 			return out
 		})
+		h.record()
+		if *recordJournals {
+			writeGolden(t, filepath.Base(path), h.runs)
+		}
 	})
 }
 
@@ -67,7 +75,8 @@ func (h *host) do(t *testing.T, d *datadriven.TestData) string {
 	switch d.Cmd {
 	case "define":
 		p, err := compile(d.Input)
-		h.p, h.m = p, nil
+		h.record()
+		h.p, h.m, h.src = p, nil, d.Input
 		if err != nil && !d.HasArg("error") {
 			d.Fatalf(t, "%v", err)
 		}
@@ -76,6 +85,8 @@ func (h *host) do(t *testing.T, d *datadriven.TestData) string {
 		}
 		return ""
 	case "start":
+		h.record()
+		h.hashes = nil
 		h.m, h.events, h.now, h.seq = machine.New(h.p), nil, epoch, 0
 		h.child, h.tries = map[event.Activation]*machine.StartChild{}, map[event.Activation]int{}
 		s := &event.RunStarted{Run: event.RunID{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}, Revision: machine.Revision, Runtime: "9.9.9", Trigger: "manual"}
@@ -264,6 +275,7 @@ func (h *host) apply(t *testing.T, body event.Body) string {
 			}
 		}
 		if !s.More {
+			h.hashes = append(h.hashes, s.Hash)
 			return b.String()
 		}
 		if s, err = h.m.Continue(); err != nil {

@@ -160,9 +160,7 @@ func (m *Machine) endRun(s *state.Sequence, v any) {
 				m.haltSequence(other, reasonEnded)
 			}
 		}
-		q.Dead = true
 	}
-	m.r.Root.Dead = true
 	s.Drop()
 	m.settle(s.Owner)
 }

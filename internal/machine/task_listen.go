@@ -7,6 +7,7 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/program"
 	"github.com/downbeat-dev/downbeat/internal/state"
+	"github.com/downbeat-dev/downbeat/internal/value"
 	"github.com/downbeat-dev/downbeat/internal/workflow"
 )
 
@@ -212,7 +213,13 @@ func (m *Machine) handleNext(f *state.Frame) {
 	v := st.Queue[0]
 	st.Queue = st.Queue[1:]
 	st.Handling = true
-	st.Read = append(st.Read, v)
+	if f.Node.Listen.To.Until != nil {
+		st.Read = append(st.Read, v) // nothing else looks at it, and it may grow for ever
+	} else {
+		n := value.Size(v)
+		st.Bytes -= n
+		m.r.Live -= n
+	}
 	if f.Waits {
 		m.r.SetWaits(f, false)
 		m.transition(f, Transition{Change: Resumes, Status: event.Running})

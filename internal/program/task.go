@@ -252,6 +252,11 @@ func (c *compiler) protocol(k *workflow.Call, vars []string) *Call {
 			call.Endpoint = c.endpoint(v, vars)
 			continue
 		}
+		if k.Name == "asyncapi" && key == "subscription" {
+			// Its filter, conditions and foreach are about each message: they are not evaluated on entry.
+			call.Extra = map[string]any{key: v}
+			continue
+		}
 		plain[key] = v
 	}
 	if m, ok := c.inlineAuth(plain).(map[string]any); ok {

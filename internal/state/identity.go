@@ -49,15 +49,15 @@ func MixRaw(h uint64, r *value.Raw) uint64 {
 // MixTime mixes a time into a rolling hash.
 func MixTime(h uint64, t time.Time) uint64 { return Mix(h, uint64(t.UnixMicro())) }
 
-// MixProblem mixes an error into a rolling hash.
+// MixProblem mixes an error into a rolling hash: not its words, which may
+// become better with any release.
 func MixProblem(h uint64, p *event.Problem) uint64 {
 	if p == nil {
 		return Mix(h, 0)
 	}
 	h = Mix(h, uint64(p.Status))
 	h = MixString(h, p.Type)
-	h = MixString(h, p.Instance)
-	return MixString(h, p.Detail)
+	return MixString(h, p.Instance)
 }
 
 // Sum is a hash of a command's id: all that looks random comes from it.
