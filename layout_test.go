@@ -29,10 +29,13 @@ var layers = map[string]string{
 	"internal/schema":   "internal/value",
 	"internal/check":    "internal/source internal/workflow internal/expr internal/schema internal/value",
 	"internal/program":  "internal/workflow internal/event internal/expr internal/schema internal/value",
-	"internal/machine":  "internal/workflow internal/event internal/expr internal/schema internal/value internal/program",
+	"internal/state":    "internal/event internal/program internal/value",
+	"internal/machine":  "internal/state internal/workflow internal/event internal/expr internal/schema internal/value internal/program",
 	"internal/graph":    "internal/workflow internal/event internal/value",
 	"internal/view":     "internal/workflow internal/event internal/machine internal/value",
-	"internal/rehearse": "internal/source internal/workflow internal/event internal/check internal/program internal/machine internal/view internal/value internal/expr",
+	"internal/yamledit": "internal/source internal/value",
+	"internal/rehearse": "internal/source internal/workflow internal/event internal/program internal/machine internal/view internal/value internal/expr internal/yamledit",
+	"internal/tape":     "internal/workflow internal/event internal/program internal/machine internal/view internal/value internal/rehearse internal/yamledit",
 
 	// The ports: what we need from outside, said in our words.
 	"internal/journal":  "internal/event",
@@ -74,10 +77,13 @@ var banned = map[string]string{
 	"internal/source":   impure + " context",
 	"internal/schema":   impure + " context",
 	"internal/program":  impure + " context",
+	"internal/state":    impure + " context",
 	"internal/machine":  impure + " context",
 	"internal/graph":    impure + " context",
 	"internal/view":     impure + " context",
+	"internal/yamledit": impure + " context",
 	"internal/rehearse": impure + " context",
+	"internal/tape":     impure + " context",
 	"internal/expr":     impure,
 	"internal/jq":       impure, // a context is gojq's only brake; ours counts steps
 }
