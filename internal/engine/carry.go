@@ -36,7 +36,6 @@ func (r *run) store(b *journal.Batch, c machine.Command) {
 
 // carry carries a command out. Its event is durable.
 func (r *run) carry(c machine.Command) {
-	mutate.carried(r, c)
 	switch c := c.(type) {
 	case *machine.Dispatch:
 		r.dispatch(c, nil, nil)
@@ -81,7 +80,7 @@ func (r *run) carryAgain(c machine.Command) {
 	switch c := c.(type) {
 	case *machine.Dispatch:
 		switch {
-		case mutate.forget:
+		case mutantLost:
 		case !c.MayRepeat:
 			r.dispatch(c, r.handle(c.Activation, c.Attempt), &event.TaskFailed{
 				Activation: c.Activation, Attempt: c.Attempt, Error: event.Problem{

@@ -60,7 +60,12 @@ func (r *run) submit() {
 	}
 	r.inflight = true
 	r.s.flying++
-	mutate.beforeCommit(r)
+	if mutantEarly {
+		for _, c := range f.commands {
+			r.carry(c)
+		}
+		f.commands = f.commands[:0]
+	}
 	r.s.e.o.Committer.Submit(&f.request)
 }
 

@@ -284,7 +284,7 @@ func (r *run) replayRow(row *journal.Row, events []event.Event) error {
 	r.sequence = row.Sequence
 	r.grown.events += len(events)
 	r.grow(len(row.Data))
-	if got := r.m.Hash(); row.Hash != 0 && got != row.Hash && !mutate.ignoreHash {
+	if got := r.m.Hash(); row.Hash != 0 && got != row.Hash && !mutantUnhashed {
 		return fmt.Errorf("%w at sequence %d: the journal has the hash %016x and this release gives %016x; "+
 			"continue the run with the release that wrote it", ErrDiverged, row.Sequence, row.Hash, got)
 	}

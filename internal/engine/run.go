@@ -154,14 +154,16 @@ func (r *run) apply(body event.Body) {
 		r.broken(err)
 		return
 	}
-	r.events = append(r.events, ev)
+	if _, fired := body.(*event.TimerFired); !mutantForget || !fired {
+		r.events = append(r.events, ev)
+	}
 	if note {
 		if !r.more {
 			r.s.touch(r)
 		}
 		return
 	}
-	r.last = len(r.events) - 1
+	r.last = max(0, len(r.events)-1)
 	if len(r.handles) > 0 {
 		r.forget(body)
 	}
@@ -189,6 +191,9 @@ func (r *run) proceed() {
 		return
 	}
 	r.took(step)
+	if mutantGreedy && r.more {
+		r.proceed()
+	}
 }
 
 // took keeps what a step asks for until it is durable. The step's slices are the machine's own.

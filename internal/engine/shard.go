@@ -46,17 +46,19 @@ type shard struct {
 	taken     []*journal.Request
 	stopGuard func() bool
 
-	runs     map[event.RunID]*run
-	timers   timers
-	dirty    []*run // have something to commit
-	ready    []*run // the machine yielded and wants to continue
-	flying   int    // requests on their way
-	stopping bool
-	now      time.Time
-	sleeping time.Time // when the sleep timer goes off
-	began    time.Time // of the slice that is being applied, for the guard
-	arena    []byte
-	request  executor.Request // for immediate executors
+	runs      map[event.RunID]*run
+	timers    timers
+	dirty     []*run // have something to commit
+	ready     []*run // the machine yielded and wants to continue
+	flying    int    // requests on their way
+	stopping  bool
+	now       time.Time
+	sleeping  time.Time     // when the sleep timer goes off
+	began     time.Time     // of the slice that is being applied, for the guard
+	sliceEnd  time.Time     // when the last continuation ended,
+	sliceTook time.Duration // and how long it took
+	arena     []byte
+	request   executor.Request // for immediate executors
 }
 
 func newShard(e *Engine, index int) *shard {
@@ -128,18 +130,18 @@ func (s *shard) loop() {
 		}
 		if !s.stopping {
 			s.fire()
-			s.proceed()
 		}
+		share := s.proceed()
 		s.flush()
 		if s.stopping && s.flying == 0 && s.close() {
 			return
 		}
-		if len(s.ready) > 0 && !s.stopping || !s.idle() {
+		if share == 0 || !s.idle() {
 			continue
 		}
-		wait := longSleep
+		wait := share
 		if at, ok := s.timers.next(); ok {
-			wait = max(0, min(longSleep, at.Sub(clock.Now())))
+			wait = max(0, min(wait, at.Sub(clock.Now())))
 		}
 		if until := s.now.Add(wait); s.sleeping.IsZero() || until.Before(s.sleeping) || s.now.After(s.sleeping) {
 			sleep.Reset(wait)
@@ -197,18 +199,29 @@ func (s *shard) handle(m *message) {
 	}
 }
 
-// proceed continues the run that has waited longest for its next slice.
-func (s *shard) proceed() {
-	if len(s.ready) == 0 {
-		return
+// proceed continues the run that has waited longest for its next slice, and
+// returns how long the shard may rest: 0 when there is more to do at once.
+// After a slice, other runs have the shard for as long as the slice took,
+// while any of them waits for a commit.
+func (s *shard) proceed() time.Duration {
+	if len(s.ready) == 0 || s.stopping {
+		return longSleep
+	}
+	clock := s.e.o.Clock
+	if left := s.sliceTook - clock.Since(s.sliceEnd); left > 0 && s.flying > 0 {
+		return left
 	}
 	r := s.ready[0]
 	copy(s.ready, s.ready[1:])
 	s.ready = s.ready[:len(s.ready)-1]
 	r.ready = false
 	if r.state == live {
+		begin := clock.Monotonic()
 		r.proceed()
+		s.sliceEnd = clock.Monotonic()
+		s.sliceTook = s.sliceEnd.Sub(begin)
 	}
+	return 0
 }
 
 // touch notes that a run has something to commit.

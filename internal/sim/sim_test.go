@@ -123,7 +123,7 @@ func TestCrashesChangeNoOutcome(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := sim.New()
 				w.Library = library
-				ctx, cancel := context.WithTimeout(t.Context(), 1000*time.Hour)
+				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Hour)
 				defer cancel()
 				out, failure = w.Carry(ctx, def, input, points)
 			})
