@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
@@ -332,6 +333,13 @@ func bindWake(st stmt, param int, at time.Time) {
 }
 
 func (s *Store) updates(us []journal.RunUpdate) error {
+	// Facts are rare: one look for all runs that end, instead of one each.
+	s.facts = false
+	if slices.ContainsFunc(us, func(u journal.RunUpdate) bool { return u.Ended }) {
+		if err := s.w.query(func(st stmt) error { s.facts = st.ColumnBool(0); return nil }, "select exists(select 1 from inbox)"); err != nil {
+			return err
+		}
+	}
 	for i := range us {
 		u := &us[i]
 		l, err := s.own(u.ID)
@@ -419,6 +427,9 @@ func (s *Store) end(u *journal.RunUpdate, l *live) error {
 		if err := s.w.query(nil, "delete from subscriptions where run=?", l.id); err != nil {
 			return err
 		}
+	}
+	if !s.facts {
+		return nil
 	}
 	return s.w.query(nil, "delete from inbox where run=?", l.id)
 }

@@ -39,6 +39,7 @@ type Store struct {
 	live   map[event.RunID]*live
 	names  map[string]int64
 	touch  touched
+	facts  bool // the inbox of some run holds something
 	side   *conn
 	pruned map[int64]int64 // where pruning goes on, by family
 	turn   turn
