@@ -277,6 +277,15 @@ func TestReopen(t *testing.T) {
 	if got := showAll(s.Commands); len(got) != 2 || !strings.Contains(got[1], "1.b1.0.1#") || strings.Contains(got[1], "#2") {
 		t.Errorf("the second retry commands %v, want attempts above 2", got)
 	}
+	// Also from before the first retry: its attempts are not used again.
+	if state, err = machine.Rewind(p, events, "0"); err != nil {
+		t.Fatal(err)
+	}
+	m = machine.New(p)
+	s, _ = finish(t, m, event.Event{At: epoch, Body: &event.RunReopened{State: state}})
+	if got := showAll(s.Commands); len(got) != 1 || got[0] != `! dispatch 0#3 noop {"a":1}` {
+		t.Errorf("a retry from the beginning commands %v, want attempt 3 (M3)", got)
+	}
 	if _, err := machine.Rewind(p, events, "7"); err == nil {
 		t.Error("a rewind to an activation that never was")
 	}
