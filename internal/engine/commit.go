@@ -46,6 +46,7 @@ func (r *run) submit() {
 	if f.first = r.sequence == 0; f.first {
 		r.storeStart(b)
 	}
+	r.sleep = false
 	if f.end != nil {
 		r.storeEnd(b, f.end)
 		update = true
@@ -83,7 +84,7 @@ func (r *run) storeStatus(f *flight) bool {
 		update = true
 	}
 	if at, ok := r.maySleep(); ok {
-		f.sleep, r.sleep = true, false
+		f.sleep = true
 		u.WakeAt, u.Release, u.Asleep = at, !r.embedded, true
 		update = true
 	}

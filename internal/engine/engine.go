@@ -248,6 +248,14 @@ func (e *Engine) reserve(ctx context.Context) error {
 		e.room.Broadcast()
 	})
 	defer release()
+	for _, s := range e.shards {
+		if !s.squeezing.Swap(true) {
+			s.send(message{kind: msgCall, call: func(s *shard) {
+				s.squeezing.Store(false)
+				s.squeeze()
+			}})
+		}
+	}
 	for e.live.Load() >= e.o.Limits.LiveBytes {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("wait for memory: live runs hold more than %d MiB: %w", e.o.Limits.LiveBytes>>20, context.Cause(ctx))

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
@@ -35,8 +36,10 @@ type shard struct {
 	e      *Engine
 	index  int
 	wakeup chan struct{}
-	ended  chan struct{}
-	mail   struct {
+	// squeezing: somebody has asked for memory and the shard has not looked yet.
+	squeezing atomic.Bool
+	ended     chan struct{}
+	mail      struct {
 		sync.Mutex
 		in     []message
 		closed bool

@@ -24,7 +24,7 @@ func (r *run) maySleep() (time.Time, bool) {
 		}
 	}
 	at, ok := r.m.NextTimer()
-	if ok && at.Sub(r.s.now) <= r.s.e.o.Limits.Evict && !r.sleep {
+	if enough := r.s.e.patience(); ok && at.Sub(r.s.now) <= enough {
 		return time.Time{}, false
 	}
 	return due(at, ok), true
@@ -63,20 +63,20 @@ func (r *run) fallAsleep() {
 	})
 }
 
+// patience is how long a run must wait to leave memory: less when it is short.
+func (e *Engine) patience() time.Duration {
+	if e.live.Load() >= e.o.Limits.LiveBytes*9/10 {
+		return min(time.Second, e.o.Limits.Evict)
+	}
+	return e.o.Limits.Evict
+}
+
 // squeeze evicts what waits, however soon it is due, while live runs hold too much memory.
 func (s *shard) squeeze() {
 	for _, r := range s.runs {
 		if s.e.live.Load() < s.e.o.Limits.LiveBytes*9/10 {
 			return
 		}
-		if r.state == live && !r.inflight && !r.dirty {
-			r.sleep = true
-			r.flight.commands, r.flight.look = r.flight.commands[:0], false
-			if _, ok := r.maySleep(); ok {
-				s.touch(r)
-			} else {
-				r.sleep = false
-			}
-		}
+		r.rest()
 	}
 }

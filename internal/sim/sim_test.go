@@ -60,7 +60,7 @@ func (g *generator) task(depth int, indent string) string {
 	case "shell":
 		return head + g.shell(false) + "\n"
 	case "wait":
-		return head + fmt.Sprintf("wait: {milliseconds: %d}\n", rapid.SampledFrom([]int{0, 1, 500, 90_000, 7_200_000}).Draw(g.t, "wait"))
+		return head + fmt.Sprintf("wait: {milliseconds: %d}\n", rapid.SampledFrom([]int{0, 1, 500, 90_000, 600_000}).Draw(g.t, "wait"))
 	case "switch":
 		return head + "switch:\n" + in + "- c: {when: '$workflow.input.n > 4', then: exit}\n" + in + "- d: {then: continue}\n"
 	case "emit":
@@ -123,7 +123,7 @@ func TestCrashesChangeNoOutcome(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := sim.New()
 				w.Library = library
-				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Hour)
+				ctx, cancel := context.WithTimeout(t.Context(), 15*time.Hour)
 				defer cancel()
 				out, failure = w.Carry(ctx, def, input, points)
 			})
