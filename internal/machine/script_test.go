@@ -367,6 +367,9 @@ func showProblem(p *event.Problem) string {
 	if long {
 		detail += " its schema"
 	}
+	if p.Title == "Expression failed" { // and here those of package expr
+		detail, _, _ = strings.Cut(detail, ": ")
+	}
 	return fmt.Sprintf("[%d %s %q %q at %s]", p.Status, strings.TrimPrefix(p.Type, event.TypePrefix), p.Title, detail, p.Instance)
 }
 
