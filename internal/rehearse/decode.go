@@ -413,6 +413,14 @@ func typeOf(s string) string {
 	return s
 }
 
+// ShortType is the short name of a standard error type; others stay as they are.
+func ShortType(t string) string {
+	if rest, ok := strings.CutPrefix(t, event.TypePrefix); ok && standard[rest] > 0 {
+		return rest
+	}
+	return t
+}
+
 func (d *decoder) problem(n *source.Node, what string) *event.Problem {
 	p := &event.Problem{Type: event.TypePrefix + event.Runtime, Status: standard[event.Runtime], More: map[string]any{}}
 	if n.Kind != source.Map {

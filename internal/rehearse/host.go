@@ -246,9 +246,10 @@ func (h *host) take(r *run, s *machine.Step) {
 	}
 }
 
-func answerKey(a event.Activation, attempt int) string { return fmt.Sprintf("answer %s %d", a, attempt) }
-func childKey(a event.Activation) string               { return "child " + string(a) }
-
+func answerKey(a event.Activation, attempt int) string {
+	return fmt.Sprintf("answer %s %d", a, attempt)
+}
+func childKey(a event.Activation) string { return "child " + string(a) }
 
 // carry carries a command out.
 func (h *host) carry(r *run, c machine.Command) {

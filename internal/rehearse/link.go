@@ -34,20 +34,37 @@ type Rehearsal struct {
 // when they are first reached.
 type definition struct {
 	Definition
-	prog  *program.Program
-	tasks map[string]*workflow.Task   // by reference
-	names map[string][]*workflow.Task // by name
-	ran   bool
+	Tasks
+	prog *program.Program
+	ran  bool
 }
 
-func newDefinition(d Definition) *definition {
-	out := &definition{Definition: d, tasks: map[string]*workflow.Task{}, names: map[string][]*workflow.Task{}}
+// Tasks are the tasks of a definition, as test files name them.
+type Tasks struct {
+	tasks map[string]*workflow.Task   // by reference
+	names map[string][]*workflow.Task // by name
+}
+
+// Tasks lists the tasks of the definition.
+func (d Definition) Tasks() Tasks {
+	out := Tasks{tasks: map[string]*workflow.Task{}, names: map[string][]*workflow.Task{}}
 	for t := range d.Workflow.Tasks() {
 		out.tasks[t.Reference] = t
 		out.names[t.Name] = append(out.names[t.Name], t)
 	}
 	return out
 }
+
+// Short is the name of the task with this reference where no other task has
+// that name, else the reference.
+func (t Tasks) Short(reference string) string {
+	if x := t.tasks[reference]; x != nil && len(t.names[x.Name]) == 1 && !strings.HasPrefix(x.Name, "/") {
+		return x.Name
+	}
+	return reference
+}
+
+func newDefinition(d Definition) *definition { return &definition{Definition: d, Tasks: d.Tasks()} }
 
 func (d *definition) id() string { return d.Workflow.Document.ID() }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/machine"
 	"github.com/downbeat-dev/downbeat/internal/program"
 	"github.com/downbeat-dev/downbeat/internal/value"
+	"github.com/downbeat-dev/downbeat/internal/yamledit"
 )
 
 // Call is one call of something outside that a run made.
@@ -142,9 +143,8 @@ func (h *host) suggest(k *Call) string {
 
 // shortName is the name of a task where that is enough, else its reference.
 func (h *host) shortName(k *Call) string {
-	d := h.r.find(k.Workflow)
-	if d != nil && len(d.names[k.Name]) == 1 && plainYAML(k.Name) {
-		return k.Name
+	if d := h.r.find(k.Workflow); d != nil {
+		return yamledit.Text(d.Short(k.Reference))
 	}
 	return k.Reference
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/rehearse"
 	"github.com/downbeat-dev/downbeat/internal/source"
 	"github.com/downbeat-dev/downbeat/internal/workflow"
+	"github.com/downbeat-dev/downbeat/internal/yamledit"
 )
 
 var options = program.Options{Functions: []string{"noop"}}
@@ -76,6 +77,13 @@ func TestScripts(t *testing.T) {
 					out += showResult(res)
 				}
 				return out
+			case "coverage", "update":
+				if r == nil {
+					t.Fatalf("%s: the last test file was refused", d.Pos)
+				}
+			}
+			switch d.Cmd {
+			case "workflow", "child", "test":
 			case "coverage":
 				var b strings.Builder
 				for _, c := range r.Coverage() {
@@ -97,7 +105,7 @@ func TestScripts(t *testing.T) {
 					out += "left: " + l + "\n"
 				}
 				if d.HasArg("diff") {
-					return out + strings.Join(rehearse.LineDiff(before, string(after)), "\n") + "\n"
+					return out + strings.Join(yamledit.LineDiff(before, string(after)), "\n") + "\n"
 				}
 				return out + string(after)
 			default:

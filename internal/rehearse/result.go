@@ -1,7 +1,9 @@
 package rehearse
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,6 +74,9 @@ func (r *Rehearsal) Play(c *Case) *Result {
 	if !res.Stopped {
 		r.judge(res)
 	}
+	slices.SortStableFunc(res.Failures, func(a, b Failure) int {
+		return cmp.Or(cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.Pos.Col, b.Pos.Col))
+	})
 	return res
 }
 
@@ -166,7 +171,7 @@ func (r *Rehearsal) judge(res *Result) {
 func why(res *Result) string {
 	switch {
 	case res.Error != nil:
-		s := ": " + res.Error.Error()
+		s := ": " + cmp.Or(res.Error.Error(), fmt.Sprintf("error %d", res.Error.Status))
 		if res.Error.Instance != "" {
 			s += " at " + res.Error.Instance
 		}
@@ -236,9 +241,9 @@ func pathDiff(want []Text, got []string) []string {
 	for _, t := range want[at:] {
 		rest = append(rest, t.Text)
 	}
-	out := []string{fmt.Sprintf("the first %d tasks are as expected; then", at)}
-	if at == 0 {
-		out = out[:0]
+	var out []string
+	if at > 0 {
+		out = append(out, "after "+got[at-1])
 	}
 	return append(append(out, show("-", rest)...), show("+", got[at:])...)
 }

@@ -113,9 +113,9 @@ type Expect struct {
 
 // expectation is a value that is wanted at a place of the test file.
 type expectation struct {
-	pos   source.Pos
-	want  any
-	node  *source.Node
+	pos  source.Pos
+	want any
+	node *source.Node
 }
 
 // path is a list of tasks, by name or reference.

@@ -1,4 +1,6 @@
-package rehearse
+// Package tape makes a test file of the journal of a real run: the form that
+// package rehearse plays. The command line calls [Record]. The package is pure.
+package tape
 
 import (
 	"errors"
@@ -11,7 +13,10 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/machine"
 	"github.com/downbeat-dev/downbeat/internal/program"
+	"github.com/downbeat-dev/downbeat/internal/rehearse"
 	"github.com/downbeat-dev/downbeat/internal/value"
+	"github.com/downbeat-dev/downbeat/internal/view"
+	"github.com/downbeat-dev/downbeat/internal/yamledit"
 )
 
 // Record makes a test file of the journal of a real run: its input, what the
@@ -19,7 +24,7 @@ import (
 // got, and how it ended. d.File is written as the workflow's file. The values of
 // secrets are not written: each stands as its name in braces, where it appears
 // in an answer too.
-func Record(name string, d Definition, o program.Options, events []event.Event) ([]byte, error) {
+func Record(name string, d rehearse.Definition, o program.Options, events []event.Event) ([]byte, error) {
 	p, err := program.Compile(d.Workflow, o)
 	if err != nil {
 		return nil, fmt.Errorf("record a test: %w", err)
@@ -27,18 +32,19 @@ func Record(name string, d Definition, o program.Options, events []event.Event) 
 	if len(events) == 0 {
 		return nil, errors.New("record a test: the run has no events")
 	}
-	t := &tape{d: newDefinition(d), m: machine.New(p), open: map[string]*take{}, own: map[string]bool{}, secrets: map[string]string{}}
+	t := &tape{file: d.File, tasks: d.Tasks(), m: machine.New(p), open: map[string]*take{}, own: map[string]bool{}, secrets: map[string]string{}}
 	for i, e := range events {
 		if err := t.event(e); err != nil {
 			return nil, fmt.Errorf("record a test: event %d of %d: %w", i+1, len(events), err)
 		}
 	}
-	return t.file(name), nil
+	return t.write(name), nil
 }
 
 // tape is what a recording hears.
 type tape struct {
-	d       *definition
+	file    string
+	tasks   rehearse.Tasks
 	m       *machine.Machine
 	start   time.Time
 	input   any
@@ -118,12 +124,9 @@ func errorOf(p *event.Problem) any {
 	if p == nil {
 		return map[string]any{"type": event.Runtime}
 	}
-	m, _ := problemValue(p).(map[string]any)
-	m = maps.Clone(m)
+	m := view.ProblemValue(p)
 	delete(m, "instance") // that of the task, anyway
-	if rest, ok := strings.CutPrefix(p.Type, event.TypePrefix); ok && standard[rest] > 0 {
-		m["type"] = rest
-	}
+	m["type"] = rehearse.ShortType(p.Type)
 	return m
 }
 
@@ -340,15 +343,10 @@ func literal(v any) any {
 	return v
 }
 
-func (t *tape) short(ref string) string {
-	if x := t.d.tasks[ref]; x != nil && len(t.d.names[x.Name]) == 1 && !strings.HasPrefix(x.Name, "/") {
-		return x.Name
-	}
-	return ref
-}
+func (t *tape) short(ref string) string { return t.tasks.Short(ref) }
 
-// file writes the test file.
-func (t *tape) file(name string) []byte {
+// write makes the test file.
+func (t *tape) write(name string) []byte {
 	c := map[string]any{"name": name, "input": t.covered(t.input), "start": t.start.UTC().Format(time.RFC3339Nano)}
 	if len(t.names) > 0 {
 		c["secrets"] = t.names
@@ -386,6 +384,9 @@ func (t *tape) file(name string) []byte {
 	}
 	c["expect"] = e
 	var b strings.Builder
-	b.WriteString("workflow: " + textYAML(t.d.File) + "\ncases:\n  -" + member(c, 4) + "\n")
+	b.WriteString("workflow: " + yamledit.Text(t.file) + "\ncases:\n  -" + yamledit.Member(c, 4) + "\n")
 	return []byte(b.String())
 }
+
+func answerKey(a event.Activation, attempt int) string { return fmt.Sprintf("%s %d", a, attempt) }
+func childKey(a event.Activation) string               { return string(a) + " child" }
