@@ -221,19 +221,19 @@ func (s *Store) explain(doing string, err error) error {
 	if len(doing) > 60 {
 		doing = doing[:60] + "…"
 	}
-	switch code := sqlite.ErrCode(err); code.ToPrimary() {
-	case sqlite.ResultFull:
+	switch code := sqlite.ErrCode(err).ToPrimary(); {
+	case code == sqlite.ResultFull:
 		return fmt.Errorf("%s: %w: make room on the file system of %s", doing, journal.ErrFull, s.dir)
-	case sqlite.ResultBusy, sqlite.ResultLocked:
+	case code == sqlite.ResultBusy, code == sqlite.ResultLocked:
 		return fmt.Errorf("%s: %w: another process has held the lock of %s for over %s", doing, journal.ErrBusy, s.file, busyTimeout)
-	case sqlite.ResultCorrupt, sqlite.ResultNotADB:
+	case code == sqlite.ResultCorrupt, code == sqlite.ResultNotADB:
 		return fmt.Errorf("%s: %w: %s is damaged or no database; stop Downbeat, keep a copy of the directory, and restore the last backup (downbeat restore)",
 			doing, journal.ErrCorrupt, s.file)
-	case sqlite.ResultIOErr:
+	case code == sqlite.ResultIOErr:
 		err = fmt.Errorf("%s: %w", doing, err)
 		s.fail(err)
 		return fmt.Errorf("%w: %w", journal.ErrClosed, err)
-	case sqlite.ResultInterrupt:
+	case code == sqlite.ResultInterrupt:
 		return fmt.Errorf("%s: %w", doing, context.Canceled)
 	}
 	return fmt.Errorf("%s: %w", doing, err)
