@@ -86,6 +86,9 @@ func TestSlotsAndPriority(t *testing.T) {
 			t.Error("a waiting attempt is not known")
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
 		if d := cmp.Diff([]string{"0", "2", "4", "1"}, order); d != "" {
 			t.Error(d)
 		}
@@ -258,7 +261,7 @@ func TestWhatAnAttemptIsGiven(t *testing.T) {
 		Line: func(stream, text string) { lines = append(lines, stream+" "+text) },
 	}
 	w.Start(a)
-	body, _ := (<-done).(*event.TaskCompleted)
+	body, _ := (<-done).(*event.TaskCompleted) // the lines came before
 	if body == nil {
 		t.Fatal("it failed")
 	}
