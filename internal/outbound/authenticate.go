@@ -17,7 +17,7 @@ import (
 type authenticator interface {
 	authorize(r *http.Request)
 	// challenged takes the headers of a 401; true when it is worth another try.
-	challenged(h http.Header) bool
+	challenged(ctx context.Context, h http.Header) (bool, error)
 	// authorization is what $authorization shows (DSL 166).
 	authorization() *event.Authorization
 }
@@ -29,7 +29,7 @@ func (c *Client) authenticator(ctx context.Context, call *Call) (authenticator, 
 	}
 	policy, ok := call.Authentication.(map[string]any)
 	if !ok || len(policy) != 1 {
-		return nil, configuration("authentication must be an object with exactly one of basic, bearer, digest")
+		return nil, configuration("authentication must be an object with exactly one of basic, bearer, digest, oauth2, oidc")
 	}
 	for scheme, settings := range policy {
 		switch scheme {
@@ -55,9 +55,9 @@ func (c *Client) authenticator(ctx context.Context, call *Call) (authenticator, 
 		case "use":
 			return nil, configuration("authentication %v: there is no such policy; use.authentications must have it", settings)
 		case "oauth2", "oidc":
-			return nil, configuration("authentication by %s is not supported by this release; get the token with a task of its own, and use bearer", scheme)
+			return c.newOAuth(ctx, call, scheme, settings)
 		}
-		return nil, configuration("authentication by %q is not known; known are basic, bearer, digest", scheme)
+		return nil, configuration("authentication by %q is not known; known are basic, bearer, digest, oauth2, oidc", scheme)
 	}
 	return nil, nil // not reached: the policy has one entry
 }
@@ -65,31 +65,15 @@ func (c *Client) authenticator(ctx context.Context, call *Call) (authenticator, 
 // resolve gives the settings of a scheme: those written inline, or the keys of
 // the secret that `use` names (DSL 155).
 func resolve(ctx context.Context, secrets Secrets, scheme string, settings any, keys ...string) (map[string]string, error) {
-	where := "authentication." + scheme
-	m, ok := settings.(map[string]any)
-	if !ok {
-		return nil, configuration("%s must be an object with %s, or with use: the name of a secret", where, strings.Join(keys, " and "))
+	want := strings.Join(keys, " and ")
+	m, where, err := inlineOrSecret(ctx, secrets, "authentication."+scheme, settings, want)
+	if err != nil {
+		return nil, err
 	}
-	if use, there := m["use"]; there {
-		name, ok := use.(string)
-		if !ok {
-			return nil, configuration("%s.use must be the name of a secret", where)
-		}
-		if secrets == nil {
-			return nil, configuration("%s.use: there are no secrets here", where)
-		}
-		v, err := secrets.Secret(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		where = fmt.Sprintf("the secret %q", name)
-		if m, ok = v.(map[string]any); !ok {
-			text, isText := v.(string)
-			if !isText || len(keys) != 1 {
-				return nil, configuration("%s must be an object with %s", where, strings.Join(keys, " and "))
-			}
-			m = map[string]any{keys[0]: text}
-		}
+	if text, plain := m[""].(string); plain && len(keys) == 1 {
+		m = map[string]any{keys[0]: text}
+	} else if plain {
+		return nil, configuration("%s must be an object with %s", where, want)
 	}
 	out := map[string]string{}
 	for _, k := range keys {
@@ -100,6 +84,38 @@ func resolve(ctx context.Context, secrets Secrets, scheme string, settings any, 
 		out[k] = text
 	}
 	return out, nil
+}
+
+// inlineOrSecret gives the settings and where they stand. Those of a secret
+// that is mere text are under the key "".
+func inlineOrSecret(ctx context.Context, secrets Secrets, where string, settings any, want string) (map[string]any, string, error) {
+	m, ok := settings.(map[string]any)
+	if !ok {
+		return nil, where, configuration("%s must be an object with %s, or with use: the name of a secret", where, want)
+	}
+	use, there := m["use"]
+	if !there {
+		return m, where, nil
+	}
+	name, ok := use.(string)
+	if !ok {
+		return nil, where, configuration("%s.use must be the name of a secret", where)
+	}
+	if secrets == nil {
+		return nil, where, configuration("%s.use: there are no secrets here", where)
+	}
+	v, err := secrets.Secret(ctx, name)
+	if err != nil {
+		return nil, where, err
+	}
+	where = fmt.Sprintf("the secret %q", name)
+	if text, ok := v.(string); ok {
+		return map[string]any{"": text}, where, nil
+	}
+	if m, ok = v.(map[string]any); !ok {
+		return nil, where, configuration("%s must be an object with %s", where, want)
+	}
+	return m, where, nil
 }
 
 func scalar(v any) (string, bool) {
@@ -118,7 +134,7 @@ type fixed struct{ scheme, parameter string }
 
 func (f fixed) authorize(r *http.Request) { r.Header.Set("Authorization", f.scheme+" "+f.parameter) }
 
-func (f fixed) challenged(http.Header) bool { return false }
+func (f fixed) challenged(context.Context, http.Header) (bool, error) { return false, nil }
 
 func (f fixed) authorization() *event.Authorization {
 	return &event.Authorization{Scheme: f.scheme, Parameter: f.parameter}

@@ -63,7 +63,7 @@ func TestFixedAuthorization(t *testing.T) {
 		`the secret "half" has no password`:   m{"basic": m{"use": "half"}},
 		`the secret "token" must be an obje`:  m{"basic": m{"use": "token"}},
 		"no such policy":                      m{"use": "other"},
-		"oidc is not supported":               m{"oidc": m{}},
+		"authentication.oidc has no author":   m{"oidc": m{}},
 		`"kerberos" is not known`:             m{"kerberos": m{}},
 		"Secret not found: gone":              m{"digest": m{"use": "gone"}},
 		"authentication.digest has no userna": m{"digest": m{"password": "hunter2"}},

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/lifecycle"
 )
 
 // Config is the configuration of a Client; the zero Config is a good one.
@@ -41,14 +42,18 @@ type Config struct {
 	DialTimeout time.Duration
 	// MaxIdle is how many unused connections are kept for each host; 0 is 32.
 	MaxIdle int
+	// Clock tells when tokens end.
+	Clock lifecycle.Clock
 }
 
 // Client calls other systems. It may be used by several goroutines.
 type Client struct {
-	transport   *http.Transport
-	rules       *rules
-	nonces      nonces
-	maxResponse int64
+	transport    *http.Transport
+	rules        *rules
+	nonces       nonces
+	tokens       tokens
+	maxResponse  int64
+	tokenTimeout time.Duration // how long an authority has to give a token
 }
 
 // Secrets resolves secrets by name, at each call.
@@ -62,11 +67,13 @@ type Call struct {
 	URL    *url.URL
 	Header http.Header
 	Body   []byte // nil: none
-	// Authentication is a policy of the DSL as evaluated: basic, bearer or digest.
+	// Authentication is a policy of the DSL as evaluated.
 	Authentication any
 	Secrets        Secrets
 	// Follow follows redirects, at most 10; else a redirect is the response.
 	Follow bool
+
+	limit int64 // of the response; 0: the client's
 }
 
 // Response is the answer, read to its end.
@@ -87,6 +94,7 @@ const (
 	defaultMaxResponse = 16 << 20
 	defaultDialTimeout = 30 * time.Second
 	defaultMaxIdle     = 32
+	tokenTimeout       = 30 * time.Second
 	maxRedirects       = 10
 )
 
@@ -113,8 +121,10 @@ func New(c Config) (*Client, error) {
 	}
 	dialTimeout := orDefault(c.DialTimeout, defaultDialTimeout)
 	client := &Client{
-		rules:       rules,
-		maxResponse: orDefault(c.MaxResponse, defaultMaxResponse),
+		rules:        rules,
+		maxResponse:  orDefault(c.MaxResponse, defaultMaxResponse),
+		tokens:       tokens{clock: c.Clock},
+		tokenTimeout: tokenTimeout,
 		transport: &http.Transport{
 			Proxy:                  rules.chooseProxy,
 			DialContext:            rules.dialer(dialTimeout),
@@ -206,12 +216,13 @@ func (c *Client) do(ctx context.Context, call *Call) (*Response, error) {
 }
 
 func (c *Client) read(call *Call, response *http.Response) ([]byte, error) {
-	if response.ContentLength <= c.maxResponse || call.Method == http.MethodHead {
-		b, err := io.ReadAll(io.LimitReader(response.Body, c.maxResponse+1))
+	limit := orDefault(call.limit, c.maxResponse)
+	if response.ContentLength <= limit || call.Method == http.MethodHead {
+		b, err := io.ReadAll(io.LimitReader(response.Body, limit+1))
 		if err != nil {
 			return nil, fmt.Errorf("read the response: %w", err)
 		}
-		if int64(len(b)) <= c.maxResponse {
+		if int64(len(b)) <= limit {
 			return b, nil
 		}
 	}
@@ -219,7 +230,7 @@ func (c *Client) read(call *Call, response *http.Response) ([]byte, error) {
 		Type:   event.TypePrefix + event.Communication,
 		Status: 500,
 		Title:  "Response too large",
-		Detail: fmt.Sprintf("%s %s answered with more than %d bytes, which is the limit; ask for less, or by pages", call.Method, Shown(call.URL), c.maxResponse),
+		Detail: fmt.Sprintf("%s %s answered with more than %d bytes, which is the limit; ask for less, or by pages", call.Method, Shown(call.URL), limit),
 	}
 }
 
@@ -279,16 +290,22 @@ func (h *hop) RoundTrip(r *http.Request) (*http.Response, error) {
 		h.authenticator.authorize(try)
 		h.sent = try.Header
 		response, err := h.client.transport.RoundTrip(try)
-		if err != nil || again || response.StatusCode != http.StatusUnauthorized || !h.authenticator.challenged(response.Header) {
-			if response != nil {
-				response.Request = r // as http.Client expects
-			}
-			return response, err
+		if err != nil {
+			return nil, err
+		}
+		response.Request = r // as http.Client expects
+		if again || response.StatusCode != http.StatusUnauthorized {
+			return response, nil
+		}
+		if again, err = h.authenticator.challenged(r.Context(), response.Header); err == nil && !again {
+			return response, nil
 		}
 		// Read what little there is, so that the connection can be used again.
 		_, _ = io.CopyN(io.Discard, response.Body, 64<<10) // only a courtesy
 		_ = response.Body.Close()                          // nobody wants it
-		again = true
+		if err != nil {
+			return nil, err
+		}
 	}
 }
 

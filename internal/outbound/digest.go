@@ -1,6 +1,7 @@
 package outbound
 
 import (
+	"context"
 	"crypto/md5" //nolint:gosec // RFC 7616 has it, and servers ask for it
 	"crypto/rand"
 	"crypto/sha256"
@@ -87,7 +88,7 @@ func (d *digest) authorize(r *http.Request) {
 
 // challenged takes a new challenge. After credentials were refused it is worth
 // another try only with a nonce that is another: the old one may just be over.
-func (d *digest) challenged(h http.Header) bool {
+func (d *digest) challenged(_ context.Context, h http.Header) (bool, error) {
 	var best *challenge
 	for _, c := range parseChallenges(h.Values("WWW-Authenticate")) {
 		if c.hash() != nil && (best == nil || c.strength() > best.strength()) {
@@ -95,13 +96,13 @@ func (d *digest) challenged(h http.Header) bool {
 		}
 	}
 	if best == nil {
-		return false
+		return false, nil
 	}
 	if d.used != nil && d.used.nonce == best.nonce {
-		return false
+		return false, nil
 	}
 	d.nonces.put(d.key(), &nonce{challenge: *best})
-	return true
+	return true, nil
 }
 
 func (d *digest) authorization() *event.Authorization {

@@ -7,12 +7,8 @@ package http
 
 import (
 	"context"
-	"encoding/base64"
-	"fmt"
-	nethttp "net/http"
 	"net/url"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/executor"
@@ -82,24 +78,13 @@ func (e *Executor) Execute(ctx context.Context, r *executor.Request) (executor.R
 	if err != nil {
 		return executor.Result{}, err
 	}
-	response, err := e.client.Do(ctx, call)
-	if err != nil {
-		return executor.Result{}, err
-	}
-	end := 300
-	if a.Redirect {
-		end = 400
-	}
-	if response.Status < 200 || response.Status >= end {
-		return executor.Result{}, statusProblem(call, response)
-	}
-	output, err := outputOf(call, response, a.Output)
+	output, authorization, err := e.client.Exchange(ctx, call, a.Output)
 	if err != nil {
 		return executor.Result{}, err
 	}
 	result := executor.Result{Output: output}
 	if r.WantsAuthorization {
-		result.Authorization = response.Authorization
+		result.Authorization = authorization
 	}
 	return result, nil
 }
@@ -107,34 +92,25 @@ func (e *Executor) Execute(ctx context.Context, r *executor.Request) (executor.R
 // call makes the request of the arguments.
 func (e *Executor) call(r *executor.Request, a *arguments) (*outbound.Call, error) {
 	method := strings.ToUpper(strings.TrimSpace(a.Method))
-	if !isToken(method) {
+	if !outbound.IsToken(method) {
 		return nil, invalid("method %q is none; it must be a word like GET or POST", a.Method)
 	}
 	u, err := target(a)
 	if err != nil {
 		return nil, err
 	}
-	header, err := headers(a.Headers)
+	header, err := outbound.Headers(a.Headers)
 	if err != nil {
 		return nil, err
 	}
-	body, contentType, err := encode(a.Body, header.Get("Content-Type"))
+	body, contentType, err := outbound.EncodeBody(a.Body, header.Get("Content-Type"))
 	if err != nil {
 		return nil, err
 	}
-	unlessSet := func(name, v string) {
-		if _, set := header[name]; !set && v != "" {
-			header.Set(name, v)
-		}
+	if _, set := header["Content-Type"]; !set && contentType != "" {
+		header.Set("Content-Type", contentType)
 	}
-	unlessSet("Content-Type", contentType)
-	unlessSet("User-Agent", e.userAgent)
-	unlessSet("Traceparent", r.Traceparent)
-	switch method {
-	case nethttp.MethodGet, nethttp.MethodHead, nethttp.MethodOptions:
-	default:
-		unlessSet("Idempotency-Key", r.IdempotencyKey)
-	}
+	outbound.Identity{UserAgent: e.userAgent, Traceparent: r.Traceparent, IdempotencyKey: r.IdempotencyKey}.Into(header, method)
 	return &outbound.Call{
 		Method: method, URL: u, Header: header, Body: body,
 		Authentication: a.Endpoint.Authentication, Secrets: r.Secrets, Follow: a.Redirect,
@@ -158,7 +134,7 @@ func target(a *arguments) (*url.URL, error) {
 	}
 	query := url.Values{}
 	for name, v := range a.Query {
-		for _, text := range texts(v) {
+		for _, text := range outbound.Texts(v) {
 			query.Add(name, text)
 		}
 	}
@@ -169,116 +145,6 @@ func target(a *arguments) (*url.URL, error) {
 		u.RawQuery += query.Encode()
 	}
 	return u, nil
-}
-
-// texts is a value as it is sent in headers and queries: an array repeats, null is left out.
-func texts(v any) []string {
-	switch v := v.(type) {
-	case nil:
-		return nil
-	case []any:
-		var all []string
-		for _, x := range v {
-			all = append(all, executor.Text(x))
-		}
-		return all
-	}
-	return []string{executor.Text(v)}
-}
-
-func headers(authored map[string]any) (nethttp.Header, error) {
-	h := nethttp.Header{}
-	for name, v := range authored {
-		if !isToken(name) {
-			return nil, invalid("headers: %q is no name of a header", name)
-		}
-		for _, text := range texts(v) {
-			text = strings.TrimSpace(text)
-			if strings.IndexFunc(text, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) >= 0 {
-				return nil, invalid("headers: the value of %s holds a line break or another control character", name)
-			}
-			h.Add(name, text)
-		}
-	}
-	return h, nil
-}
-
-func isToken(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
-			return false
-		}
-	}
-	return s != ""
-}
-
-// statusProblem is the error of a status that is no success, DSL 66.
-func statusProblem(call *outbound.Call, r *outbound.Response) *event.Problem {
-	title := nethttp.StatusText(r.Status)
-	if title == "" {
-		title = "Unexpected status"
-	}
-	detail := fmt.Sprintf("%s %s answered %d", call.Method, outbound.Shown(call.URL), r.Status)
-	if r.Status >= 300 && r.Status < 400 {
-		detail += "; redirects are followed with redirect: true"
-	}
-	more := map[string]any{}
-	if after := r.Header.Get("Retry-After"); after != "" {
-		more["retryAfter"] = after
-	}
-	media := mediaOf(r.Header.Get("Content-Type"))
-	if len(r.Body) > 0 && (media.textual() || media.name == "" && utf8.Valid(r.Body)) {
-		more["body"] = head(media.text(r.Body))
-	}
-	if media.name == "application/problem+json" {
-		if t, d := problemDetails(r.Body); t != "" || d != "" {
-			if t != "" {
-				title = t
-			}
-			if d != "" {
-				detail += ": " + d
-			}
-		}
-	}
-	p := executor.NewProblem(event.Communication, r.Status, title, "%s", detail)
-	if len(more) > 0 {
-		p.More = more
-	}
-	return p
-}
-
-// outputOf makes the task's raw output, DSL 63 and 64.
-func outputOf(call *outbound.Call, r *outbound.Response, form string) (any, error) {
-	if form == "raw" {
-		return base64.StdEncoding.EncodeToString(r.Body), nil
-	}
-	content, err := decode(r.Body, r.Header.Get("Content-Type"))
-	if err != nil {
-		return nil, executor.NewProblem(event.Communication, 500, "Response not understood",
-			"%s %s answered %d with a body that is not what its Content-Type says: %v; output: raw gives it as it is", call.Method, outbound.Shown(call.URL), r.Status, err)
-	}
-	if form != "response" {
-		return content, nil
-	}
-	return map[string]any{
-		"request": map[string]any{
-			"method":  r.Method,
-			"uri":     r.URL.Redacted(),
-			"headers": flat(r.Sent),
-		},
-		"statusCode": r.Status,
-		"headers":    flat(r.Header),
-		"content":    content,
-	}, nil
-}
-
-func flat(h nethttp.Header) map[string]any {
-	m := make(map[string]any, len(h))
-	for name, values := range h {
-		m[name] = strings.ToValidUTF8(strings.Join(values, ", "), "\ufffd")
-	}
-	return m
 }
 
 func invalid(format string, args ...any) *event.Problem {

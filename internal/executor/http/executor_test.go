@@ -388,7 +388,7 @@ func TestBadRequests(t *testing.T) {
 		"/redirect must be true or false": {"redirect": "yes"},
 		"/boddy is not known here":        {"boddy": 1},
 		"exactly one of basic":            {"endpoint": object{"uri": b.url, "authentication": object{}}},
-		"oauth2 is not supported":         {"endpoint": object{"uri": b.url, "authentication": object{"oauth2": object{}}}},
+		"authentication.oauth2 has no authority":         {"endpoint": object{"uri": b.url, "authentication": object{"oauth2": object{}}}},
 		"has no username; it has [user]":  {"endpoint": object{"uri": b.url, "authentication": object{"basic": object{"user": "hunter2"}}}},
 	} {
 		p := b.fails(t, arguments, event.Configuration, 400, detail)

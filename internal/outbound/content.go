@@ -1,15 +1,15 @@
-package http
+package outbound
 
 import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
 	"mime"
+	"net/http"
 	"net/url"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/downbeat-dev/downbeat/internal/executor"
 	"github.com/downbeat-dev/downbeat/internal/value"
 )
 
@@ -65,9 +65,10 @@ func (m media) text(b []byte) string {
 
 var bom = []byte("\xef\xbb\xbf")
 
-// encode makes the body of a request, DSL 62. ContentType is what goes into
-// the header unless the author set one.
-func encode(body any, authored string) (b []byte, contentType string, err error) {
+// EncodeBody makes the body of a request, DSL 62, for the Content-Type that its
+// author set, which may be none. ContentType is what goes into the header
+// unless the author set one.
+func EncodeBody(body any, authored string) (b []byte, contentType string, err error) {
 	m := mediaOf(authored)
 	text, isText := body.(string)
 	switch {
@@ -82,11 +83,11 @@ func encode(body any, authored string) (b []byte, contentType string, err error)
 	case m.form():
 		fields, ok := body.(map[string]any)
 		if !ok {
-			return nil, "", invalid("body: a form is an object, not of type %s", value.TypeName(body))
+			return nil, "", configuration("body: a form is an object, not of type %s", value.TypeName(body))
 		}
 		form := url.Values{}
 		for name, v := range fields {
-			for _, s := range texts(v) {
+			for _, s := range Texts(v) {
 				form.Add(name, s)
 			}
 		}
@@ -101,9 +102,9 @@ func encode(body any, authored string) (b []byte, contentType string, err error)
 	}
 	switch body.(type) {
 	case map[string]any, []any:
-		return nil, "", invalid("body: the Content-Type is %s, so the body must be text, not of type %s; leave the header out to send JSON", m.name, value.TypeName(body))
+		return nil, "", configuration("body: the Content-Type is %s, so the body must be text, not of type %s; leave the header out to send JSON", m.name, value.TypeName(body))
 	}
-	return []byte(executor.Text(body)), "", nil
+	return []byte(scalarText(body)), "", nil
 }
 
 // decode makes a value of the body of a response, DSL 63.
@@ -162,4 +163,59 @@ func head(text string) string {
 		return text
 	}
 	return strings.ToValidUTF8(text[:most], "") + "…"
+}
+
+// Texts is a value as it is sent in headers and queries: an array repeats, null is left out.
+func Texts(v any) []string {
+	switch v := v.(type) {
+	case nil:
+		return nil
+	case []any:
+		var all []string
+		for _, x := range v {
+			all = append(all, scalarText(x))
+		}
+		return all
+	}
+	return []string{scalarText(v)}
+}
+
+// scalarText is a scalar as it goes into a header or query, others as JSON.
+func scalarText(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	}
+	return string(value.JSON(v))
+}
+
+// Headers makes headers of what an author wrote: a map of texts, lists repeat.
+func Headers(authored map[string]any) (http.Header, error) {
+	h := http.Header{}
+	for name, v := range authored {
+		if !IsToken(name) {
+			return nil, configuration("headers: %q is no name of a header", name)
+		}
+		for _, text := range Texts(v) {
+			text = strings.TrimSpace(text)
+			if strings.IndexFunc(text, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) >= 0 {
+				return nil, configuration("headers: the value of %s holds a line break or another control character", name)
+			}
+			h.Add(name, text)
+		}
+	}
+	return h, nil
+}
+
+// IsToken reports whether s is a token of HTTP: the name of a method or header.
+func IsToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
 }
