@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"pgregory.net/rapid"
 
 	"github.com/downbeat-dev/downbeat/internal/engine"
 	"github.com/downbeat-dev/downbeat/internal/event"
@@ -253,39 +252,4 @@ func TestSlowFeedDropsLogLinesFirst(t *testing.T) {
 	if err != nil || dropped != 4 || len(us) != 4 || slices.ContainsFunc(us, func(u engine.Update) bool { return u.Log != nil }) {
 		t.Errorf("%d updates, %d dropped, %v", len(us), dropped, err)
 	}
-}
-
-// Timers fire in order of due time, those due together in order of starting.
-func TestTimersFireInOrder(t *testing.T) {
-	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
-		var h engine.Timers
-		type entry struct {
-			at time.Time
-			n  int
-		}
-		var want []entry
-		stops := map[int]func(){}
-		for i := range rapid.IntRange(0, 200).Draw(t, "timers") {
-			at := time.Unix(int64(rapid.IntRange(0, 20).Draw(t, "at")), 0)
-			stops[i] = h.Start(at, i)
-			want = append(want, entry{at, i})
-		}
-		want = slices.DeleteFunc(want, func(e entry) bool {
-			if rapid.IntRange(0, 3).Draw(t, "stop") > 0 {
-				return false
-			}
-			stops[e.n]()
-			return true
-		})
-		slices.SortStableFunc(want, func(a, b entry) int { return a.at.Compare(b.at) })
-		for _, w := range want {
-			if n, ok := h.Next(); !ok || n != w.n {
-				t.Fatalf("timer %d fires, want %d", n, w.n)
-			}
-		}
-		if _, ok := h.Next(); ok {
-			t.Fatal("a stopped timer fires")
-		}
-	})
 }

@@ -247,7 +247,7 @@ func (r *run) drop() {
 	r.bytes = 0
 	r.leaveGroup()
 	for _, f := range r.feeds {
-		f.end()
+		f.End()
 	}
 	r.feeds = nil
 }
@@ -270,7 +270,7 @@ func (r *run) abandon(err error) {
 		r.load = nil
 	}
 	for _, f := range r.feeds {
-		f.end()
+		f.End()
 	}
 }
 

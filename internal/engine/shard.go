@@ -8,6 +8,7 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/executor"
 	"github.com/downbeat-dev/downbeat/internal/journal"
+	"github.com/downbeat-dev/downbeat/internal/lifecycle"
 )
 
 // message is something for a shard to do.
@@ -50,7 +51,7 @@ type shard struct {
 	stopGuard func() bool
 
 	runs      map[event.RunID]*run
-	timers    timers
+	timers    lifecycle.Alarms[timerOf]
 	dirty     []*run // have something to commit
 	ready     []*run // the machine yielded and wants to continue
 	flying    int    // requests on their way
@@ -143,8 +144,8 @@ func (s *shard) loop() {
 			continue
 		}
 		wait := share
-		if at, ok := s.timers.next(); ok {
-			wait = max(0, min(wait, at.Sub(clock.Now())))
+		if t := s.timers.Next(); t != nil {
+			wait = max(0, min(wait, t.At.Sub(clock.Now())))
 		}
 		if until := s.now.Add(wait); s.sleeping.IsZero() || until.Before(s.sleeping) || s.now.After(s.sleeping) {
 			sleep.Reset(wait)

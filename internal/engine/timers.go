@@ -1,108 +1,30 @@
 package engine
 
-import "time"
+import (
+	"time"
+
+	"github.com/downbeat-dev/downbeat/internal/lifecycle"
+)
 
 // timer is one due time of a live run.
-type timer struct {
-	at    time.Time
-	order uint64 // of starting, so that timers due together fire in order
-	run   *run
-	id    string
-	place int // in the heap; -1: stopped
-}
+type timer = lifecycle.Alarm[timerOf]
 
-// timers is a heap by due time.
-type timers struct {
-	heap  []*timer
-	order uint64
-}
-
-func (h *timers) next() (time.Time, bool) {
-	if len(h.heap) == 0 {
-		return time.Time{}, false
-	}
-	return h.heap[0].at, true
-}
-
-func (h *timers) add(t *timer) {
-	h.order++
-	t.order = h.order
-	t.place = len(h.heap)
-	h.heap = append(h.heap, t)
-	h.up(t.place)
-}
-
-func (h *timers) remove(t *timer) {
-	i := t.place
-	if i < 0 {
-		return
-	}
-	last := len(h.heap) - 1
-	if i != last {
-		h.swap(i, last)
-	}
-	h.heap[last] = nil
-	h.heap = h.heap[:last]
-	t.place = -1
-	if i != last {
-		h.down(i)
-		h.up(i)
-	}
-}
-
-func (h *timers) less(i, j int) bool {
-	a, b := h.heap[i], h.heap[j]
-	if !a.at.Equal(b.at) {
-		return a.at.Before(b.at)
-	}
-	return a.order < b.order
-}
-
-func (h *timers) swap(i, j int) {
-	h.heap[i], h.heap[j] = h.heap[j], h.heap[i]
-	h.heap[i].place, h.heap[j].place = i, j
-}
-
-func (h *timers) up(i int) {
-	for i > 0 {
-		parent := (i - 1) / 2
-		if !h.less(i, parent) {
-			return
-		}
-		h.swap(i, parent)
-		i = parent
-	}
-}
-
-func (h *timers) down(i int) {
-	for {
-		child := 2*i + 1
-		if child >= len(h.heap) {
-			return
-		}
-		if child+1 < len(h.heap) && h.less(child+1, child) {
-			child++
-		}
-		if !h.less(child, i) {
-			return
-		}
-		h.swap(i, child)
-		i = child
-	}
+type timerOf struct {
+	run *run
+	id  string
 }
 
 // startTimer makes the run hear of at; a timer of the same id is replaced.
 func (r *run) startTimer(id string, at time.Time) {
 	r.stopTimer(id)
-	t := &timer{at: at, run: r, id: id}
-	r.s.timers.add(t)
+	t := r.s.timers.Start(at, timerOf{r, id})
 	r.timers = append(r.timers, t)
 	if r.byTimer != nil {
 		r.byTimer[id] = t
 	} else if len(r.timers) > 32 {
 		r.byTimer = make(map[string]*timer, 2*len(r.timers))
 		for _, t := range r.timers {
-			r.byTimer[t.id] = t
+			r.byTimer[t.What.id] = t
 		}
 	}
 }
@@ -110,15 +32,15 @@ func (r *run) startTimer(id string, at time.Time) {
 func (r *run) stopTimer(id string) {
 	if r.byTimer != nil {
 		if t := r.byTimer[id]; t != nil {
-			r.s.timers.remove(t)
+			r.s.timers.Stop(t)
 			delete(r.byTimer, id)
 		}
 		r.compact()
 		return
 	}
 	for i, t := range r.timers {
-		if t.id == id {
-			r.s.timers.remove(t)
+		if t.What.id == id {
+			r.s.timers.Stop(t)
 			last := len(r.timers) - 1
 			r.timers[i] = r.timers[last]
 			r.timers[last] = nil
@@ -135,7 +57,7 @@ func (r *run) compact() {
 	}
 	kept := r.timers[:0]
 	for _, t := range r.timers {
-		if t.place >= 0 {
+		if t.Running() {
 			kept = append(kept, t)
 		}
 	}
@@ -145,7 +67,7 @@ func (r *run) compact() {
 
 func (r *run) stopTimers() {
 	for _, t := range r.timers {
-		r.s.timers.remove(t)
+		r.s.timers.Stop(t)
 	}
 	r.timers, r.byTimer = nil, nil
 }
@@ -154,12 +76,12 @@ func (r *run) stopTimers() {
 // have gone back: a timer never fires early (D39).
 func (s *shard) fire() {
 	for {
-		at, ok := s.timers.next()
-		if !ok || at.After(s.now) {
+		t := s.timers.Next()
+		if t == nil || t.At.After(s.now) {
 			return
 		}
-		t := s.timers.heap[0]
-		t.run.stopTimer(t.id)
-		t.run.offer(timerFired(t.id))
+		of := t.What
+		of.run.stopTimer(of.id)
+		of.run.offer(timerFired(of.id))
 	}
 }
