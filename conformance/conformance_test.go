@@ -25,37 +25,44 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(build(m))
+	dir, err := os.MkdirTemp("", "downbeat-conformance-")
+	if err == nil {
+		err = build(dir)
+	}
+	if err != nil {
+		panic(err) // nothing can be tested
+	}
+	m.Run()
+	_ = os.RemoveAll(dir)
 }
 
-func build(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "downbeat-conformance-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
+// build makes the binaries that the scripts run.
+func build(dir string) (err error) {
 	bin = dir
 	if root, err = filepath.Abs(".."); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+		return err
 	}
 	for target, name := range map[string]string{"./cmd/downbeat": "downbeat", "./examples/api-composition/services": "services"} {
 		if runtime.GOOS == "windows" {
 			name += ".exe"
 		}
 		args := []string{"build", "-o", filepath.Join(dir, name)}
-		if os.Getenv("DOWNBEAT_RACE") != "" {
+		if environ("DOWNBEAT_RACE") != "" {
 			args = append(args, "-race")
 		}
 		cmd := exec.Command("go", append(args, target)...)
 		cmd.Dir = root
 		if out, err := cmd.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build %s: %v\n%s", target, err, out)
-			return 1
+			return fmt.Errorf("build %s: %w\n%s", target, err, out)
 		}
 	}
-	return m.Run()
+	return nil
+}
+
+// environ is a variable of the environment; "" when it is not set.
+func environ(name string) string {
+	v, _ := os.LookupEnv(name)
+	return v
 }
 
 func TestScripts(t *testing.T) {
@@ -63,7 +70,7 @@ func TestScripts(t *testing.T) {
 		Dir:           "scripts",
 		Setup:         setup,
 		Cmds:          commands,
-		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
+		UpdateScripts: environ("UPDATE_SCRIPTS") != "",
 	})
 }
 

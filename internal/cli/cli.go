@@ -204,8 +204,7 @@ func (a *app) unknownCommand(cmd *cobra.Command, args []string) error {
 // flagError says what is wrong with a flag, and which was probably meant.
 func flagError(cmd *cobra.Command, err error) error {
 	hint := fmt.Sprintf("'%s --help' lists the flags", cmd.CommandPath())
-	var unknown *pflag.NotExistError
-	if errors.As(err, &unknown) {
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		var names []string
 		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
 		if near := source.Nearest(unknown.GetSpecifiedName(), names); near != "" {

@@ -25,7 +25,8 @@ type how uint8
 const (
 	runEnded       how = iota + 1
 	waitPassed         // --wait
-	wasInterrupted     // a second Ctrl-C, or a signal to end
+	wasInterrupted     // a second Ctrl-C
+	wasStopped         // a signal to end, in an orderly way
 )
 
 // follower follows one live run of this process.
@@ -107,7 +108,10 @@ func (f *follower) follow(ctx context.Context) (how, error) {
 			f.passNotes()
 			f.show.Tick(f.a.clock.Now())
 		case s := <-f.a.signals:
-			if s == os.Interrupt && !f.cancelling {
+			if s != os.Interrupt {
+				return wasStopped, nil
+			}
+			if !f.cancelling {
 				f.cancel(ctx)
 				continue
 			}
@@ -197,14 +201,12 @@ func (f *follower) cancel(ctx context.Context) {
 
 // leave ends the node, which leaves its live runs to be resumed, and says how.
 func (a *app) leave(node *server.Node, why how, ids ...event.RunID) error {
-	if why == waitPassed {
-		if err := a.stop(node); err != nil {
-			return err
-		}
-	} else {
+	if why == wasInterrupted {
 		// The user wants to be gone. What a task has started outside and does not
 		// end at once is ended when the run is resumed: its identity is journaled.
 		a.abandon(node)
+	} else if err := a.stop(node); err != nil {
+		return err
 	}
 	words := make([]string, len(ids))
 	for i, id := range ids {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"strings"
 
@@ -49,7 +50,7 @@ func (a *app) inputValue(text string) (any, error) {
 		}
 		src, name = b, "stdin"
 	case strings.HasPrefix(text, "@"):
-		b, err := os.ReadFile(text[1:]) //nolint:gosec // the user names the file
+		b, err := os.ReadFile(text[1:])
 		if err != nil {
 			return nil, usage("", "read the input: %w", err)
 		}
@@ -76,9 +77,7 @@ func setPath(in any, path []string, v any, whole string) (any, error) {
 		return nil, usage("", "--set %s: %q would have to be an object, but the input has %s there", whole, path[0], value.TypeName(in))
 	}
 	out := make(map[string]any, len(m)+1)
-	for k, x := range m {
-		out[k] = x
-	}
+	maps.Copy(out, m)
 	x, err := setPath(out[path[0]], path[1:], v, whole)
 	if err != nil {
 		return nil, err

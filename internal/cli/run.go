@@ -102,8 +102,7 @@ func (a *app) run(ctx context.Context, file string, f *runFlags) error {
 	})
 	if err != nil {
 		err = fmt.Errorf("start %s: %w", def.Document.ID(), err)
-		var invalid *engine.InvalidError
-		if errors.As(err, &invalid) {
+		if _, invalid := errors.AsType[*engine.InvalidError](err); invalid {
 			return &exit{code: exitUsage, err: err}
 		}
 		return err

@@ -229,8 +229,7 @@ func (a *app) continueRuns(ctx context.Context, n *server.Node, ids []event.RunI
 		fw := &follower{a: a, node: n, id: id, feed: engine.NewFeed(0), past: r}
 		fw.title = r.Workflow + "  " + r.ID
 		if err := n.Control.Continue(ctx, id, fw.feed); err != nil {
-			var invalid *control.InvalidError
-			if errors.As(err, &invalid) {
+			if _, invalid := errors.AsType[*control.InvalidError](err); invalid {
 				return nil, &exit{code: exitUsage, err: err}
 			}
 			return nil, about(id, err)

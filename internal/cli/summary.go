@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/progress"
@@ -139,5 +138,3 @@ func (a *app) dataFlag() string {
 	}
 	return " --data " + progress.ShellWord(a.flags.data)
 }
-
-func (a *app) since(t time.Time) string { return progress.Short(a.clock.Now().Sub(t)) }

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -160,11 +161,9 @@ func upper(key string) string {
 }
 
 func oneOf(dst *string, v string, allowed ...string) error {
-	for _, a := range allowed {
-		if a == v {
-			*dst = v
-			return nil
-		}
+	if slices.Contains(allowed, v) {
+		*dst = v
+		return nil
 	}
 	return fmt.Errorf("%q is none of %v", v, allowed)
 }

@@ -122,11 +122,12 @@ func (p Palette) Status(s event.Status) string {
 
 // plainName is the task's name with the iterations around it: "check[3]".
 func plainName(t *machine.Transition) string {
-	s := OneLine(t.Name)
+	var b strings.Builder
+	b.WriteString(OneLine(t.Name))
 	for _, i := range t.Iteration {
-		s += "[" + strconv.Itoa(i) + "]"
+		b.WriteString("[" + strconv.Itoa(i) + "]")
 	}
-	return s
+	return b.String()
 }
 
 // Note prints a message.

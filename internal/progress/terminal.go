@@ -59,7 +59,7 @@ func (t Terminal) Size() (width, height int) {
 	return 80, 24
 }
 
-func (p Palette) paint(ansi int, s string) string {
+func (p Palette) paint(ansi uint8, s string) string {
 	if !p.On || s == "" {
 		return s
 	}
@@ -83,6 +83,7 @@ func (p Palette) Dim(s string) string { return p.paint(8, s) }
 
 // Bold is for names and titles.
 
+// Bold is for names and titles.
 func (p Palette) Bold(s string) string {
 	if !p.On || s == "" {
 		return s
@@ -100,15 +101,11 @@ func fit(s string, width int) string {
 
 // ShellWord is s as one word of a shell, for commands that are printed to be copied.
 func ShellWord(s string) string {
-	for _, r := range s {
-		if !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '/' || r == '.' || r == '_' || r == '-' || r == '@' || r == ':' || r == '+' || r == ',') {
-			return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-		}
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-@:+,"
+	if s != "" && strings.Trim(s, plain) == "" {
+		return s
 	}
-	if s == "" {
-		return "''"
-	}
-	return s
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // Plural is "1 task" or "2 tasks".

@@ -187,7 +187,7 @@ func (t *tree) settle(loop *node, current int) {
 		delete(loop.passes, i)
 		kept := loop.children[:0]
 		for _, c := range loop.children {
-			if c.iteration == i && !(c.status == event.Faulted && loop.broken <= 5) {
+			if c.iteration == i && (c.status != event.Faulted || loop.broken > 5) {
 				t.forget(c)
 				continue
 			}

@@ -30,7 +30,7 @@ type entry struct {
 	attempts       int32
 	total          int32
 	iteration      int32 // begin of its indexes in ints
-	depth          int16 // how many there are
+	depth          int32 // how many there are
 	status         event.Status
 	skipped        bool
 	unknown        bool
@@ -66,7 +66,7 @@ func (b *Builder) Add(at time.Time, t *machine.Transition) {
 		e.again(t)
 		e.status, e.skipped, e.attempts, e.ended = event.Completed, true, 0, at.UnixMicro()
 	case machine.Dispatched:
-		e.attempts = max(e.attempts, int32(t.Attempt))
+		e.attempts = max(e.attempts, narrow(t.Attempt))
 		e.live(event.Running)
 	case machine.Retried:
 		e.err = t.Error
@@ -89,6 +89,9 @@ func (b *Builder) Add(at time.Time, t *machine.Transition) {
 
 func (e *entry) live(s event.Status) { e.status, e.ended = s, 0 }
 
+// narrow is n in half the room.
+func narrow(n int) int32 { return int32(n) } //nolint:gosec // counts and places are far below 2^31
+
 // again marks the entry as entered: for the first time, or anew by a retry of
 // the try around it, which keeps activations and raises attempts.
 func (e *entry) again(t *machine.Transition) {
@@ -96,8 +99,8 @@ func (e *entry) again(t *machine.Transition) {
 	if t.Status != 0 {
 		e.status = t.Status
 	}
-	e.attempts = max(e.attempts, 1, int32(t.Attempt))
-	e.total = max(e.total, int32(t.Total))
+	e.attempts = max(e.attempts, 1, narrow(t.Attempt))
+	e.total = max(e.total, narrow(t.Total))
 }
 
 func (b *Builder) enter(at int64, t *machine.Transition) int {
@@ -111,17 +114,17 @@ func (b *Builder) enter(at int64, t *machine.Transition) int {
 	}
 	e := entry{
 		activation: t.Activation, reference: t.Reference, name: t.Name, kind: t.Kind, started: at,
-		parent: -1, iteration: int32(len(b.ints)), depth: int16(len(t.Iteration)),
+		parent: -1, iteration: narrow(len(b.ints)), depth: narrow(len(t.Iteration)),
 	}
 	if t.Parent != "" {
-		e.parent = int32(b.find(t.Parent))
+		e.parent = narrow(b.find(t.Parent))
 	}
 	for _, x := range t.Iteration {
-		b.ints = append(b.ints, int32(x))
+		b.ints = append(b.ints, narrow(x))
 	}
 	b.entries = append(b.entries, e)
 	if b.index != nil {
-		b.index[t.Activation] = int32(n)
+		b.index[t.Activation] = narrow(n)
 	}
 	return n
 }
@@ -140,7 +143,7 @@ func (b *Builder) find(a event.Activation) int {
 	if b.index == nil {
 		b.index = make(map[event.Activation]int32, 4*n)
 		for i := range b.entries {
-			b.index[b.entries[i].activation] = int32(i)
+			b.index[b.entries[i].activation] = narrow(i)
 		}
 	}
 	if i, ok := b.index[a]; ok {

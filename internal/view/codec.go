@@ -40,8 +40,8 @@ const maxDetail = 1024
 // AppendTasks appends the compact form of the list to dst.
 func (b *Builder) AppendTasks(dst []byte) []byte {
 	dst = append(dst, formOne, byte(b.status))
-	dst = binary.AppendUvarint(dst, uint64(len(b.entries)))
-	dst = binary.AppendUvarint(dst, uint64(b.dropped))
+	dst = appendCount(dst, len(b.entries))
+	dst = appendCount(dst, b.dropped)
 	prev := &entry{}
 	for i := range b.entries {
 		e := &b.entries[i]
@@ -79,7 +79,7 @@ func (b *Builder) appendEntry(dst []byte, i int, prev, e *entry) []byte {
 	if e.parent >= 0 {
 		dist = i - int(e.parent)
 	}
-	dst = binary.AppendUvarint(dst, uint64(dist))
+	dst = appendCount(dst, dist)
 	dst = appendShared(dst, prev.reference, e.reference)
 	dst = appendShared(dst, string(prev.activation), string(e.activation))
 	dst = binary.AppendVarint(dst, e.started-prev.started)
@@ -87,19 +87,19 @@ func (b *Builder) appendEntry(dst []byte, i int, prev, e *entry) []byte {
 		dst = binary.AppendVarint(dst, e.ended-e.started)
 	}
 	if more {
-		dst = binary.AppendUvarint(dst, uint64(e.attempts))
-		dst = binary.AppendUvarint(dst, uint64(e.total))
+		dst = appendCount(dst, int(e.attempts))
+		dst = appendCount(dst, int(e.total))
 		if named {
 			dst = append(dst, 0)
 		} else {
-			dst = binary.AppendUvarint(dst, uint64(len(e.name))+1)
+			dst = appendCount(dst, len(e.name)+1)
 			dst = append(dst, e.name...)
 		}
 	}
 	if e.depth > 0 {
-		dst = binary.AppendUvarint(dst, uint64(e.depth))
+		dst = appendCount(dst, int(e.depth))
 		for _, x := range b.ints[e.iteration : int(e.iteration)+int(e.depth)] {
-			dst = binary.AppendUvarint(dst, uint64(x))
+			dst = appendCount(dst, int(x))
 		}
 	}
 	if e.err != nil {
@@ -117,8 +117,13 @@ func appendKind(dst []byte, kind string) []byte {
 	return appendText(append(dst, 0), kind)
 }
 
+// appendCount appends a number that is never negative.
+func appendCount(dst []byte, n int) []byte {
+	return binary.AppendUvarint(dst, uint64(max(n, 0)))
+}
+
 func appendText(dst []byte, s string) []byte {
-	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+	return append(appendCount(dst, len(s)), s...)
 }
 
 func appendShared(dst []byte, prev, s string) []byte {
@@ -126,7 +131,7 @@ func appendShared(dst []byte, prev, s string) []byte {
 	for n < most && prev[n] == s[n] {
 		n++
 	}
-	return appendText(binary.AppendUvarint(dst, uint64(n)), s[n:])
+	return appendText(appendCount(dst, n), s[n:])
 }
 
 func appendProblem(dst []byte, p *event.Problem) []byte {
@@ -188,7 +193,7 @@ func (b *Builder) decodeEntry(d *decoder, i int, prev *entry) entry {
 		e.kind = kinds[k]
 	}
 	dist := d.int()
-	e.parent = int32(i - dist)
+	e.parent = narrow(i - dist)
 	if dist == 0 {
 		e.parent = -1
 	} else if dist > i {
@@ -210,14 +215,14 @@ func (b *Builder) decodeEntry(d *decoder, i int, prev *entry) entry {
 	if named {
 		e.name = nameOf(e.reference)
 	}
-	e.iteration = int32(len(b.ints))
+	e.iteration = narrow(len(b.ints))
 	if head&flagIteration != 0 {
 		n := d.int()
-		if n > len(d.b) || n > math.MaxInt16 {
+		if n > len(d.b) {
 			d.bad = true
 			return e
 		}
-		e.depth = int16(n)
+		e.depth = narrow(n)
 		for range n {
 			b.ints = append(b.ints, d.int32())
 		}
@@ -254,7 +259,7 @@ func (d *decoder) int() int {
 	return int(x)
 }
 
-func (d *decoder) int32() int32 { return int32(d.int()) } // int is within 31 bits
+func (d *decoder) int32() int32 { return narrow(d.int()) }
 
 func (d *decoder) signed() int64 {
 	x, n := binary.Varint(d.b)

@@ -11,6 +11,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
@@ -117,9 +118,7 @@ func (p *problemJSON) MarshalJSON() ([]byte, error) {
 // ProblemValue is the error as a JSON object, RFC 9457.
 func ProblemValue(p *event.Problem) map[string]any {
 	m := make(map[string]any, 5+len(p.More))
-	for k, v := range p.More {
-		m[k] = v
-	}
+	maps.Copy(m, p.More)
 	m["type"], m["status"] = p.Type, p.Status
 	for _, f := range []struct{ k, v string }{{"title", p.Title}, {"detail", p.Detail}, {"instance", p.Instance}} {
 		if f.v != "" {

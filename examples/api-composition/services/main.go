@@ -6,9 +6,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
-	"fmt"
 	"log"
 	"net"
 	"net/http"
@@ -21,11 +21,12 @@ func main() {
 	flaky := flag.Int("flaky", 1, "how many requests the courier refuses with 503 before it works")
 	broken := flag.String("broken", "", "service that always fails: stock, payment or courier")
 	flag.Parse()
-	l, err := net.Listen("tcp", *addr)
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", *addr) //nolint:forbidigo // the process itself is the context
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("listening on http://" + l.Addr().String())
+	log.SetFlags(0)
+	log.Print("listening on http://" + l.Addr().String())
 	s := &http.Server{Handler: handler(*flaky, *broken), ReadHeaderTimeout: 5 * time.Second}
 	log.Fatal(s.Serve(l))
 }
