@@ -114,7 +114,7 @@ func places(t *workflow.Task) []wanted {
 		}
 	case t.Kind == workflow.ForTask || t.Call != nil && t.Call.Map != nil:
 		add(looped, "", t.Pos, "the loop runs at least once")
-		add(empty, "", t.Pos, "the loop runs not once")
+		add(empty, "", t.Pos, "the loop runs zero times")
 	case t.Kind == workflow.TryTask:
 		add(uncaught, "", t.Pos, "the block ends without an error")
 		add(caught, "", t.Try.Pos, "an error is caught")

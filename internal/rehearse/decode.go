@@ -217,13 +217,21 @@ func (d *decoder) percent(n *source.Node) (*float64, source.Pos) {
 func (d *decoder) testCase(n *source.Node, s *Suite, i int) *Case {
 	c := &Case{Pos: n.Pos, Start: s.Start, Secrets: s.Secrets, Input: map[string]any{}, node: n}
 	what := fmt.Sprintf("cases[%d]", i)
-	if !d.object(n, what, "name", "input", "secrets", "start", "mocks", "events", "crash", "cancelAt", "suspendAt", "resumeAt", "expect") {
+	if !d.object(n, what, "name", "id", "input", "secrets", "start", "mocks", "events", "crash", "cancelAt", "suspendAt", "resumeAt", "expect") {
 		return c
 	}
 	name := d.need(n, "name", what)
 	c.Name = name.Text
 	if name.Pos.IsValid() {
 		c.Pos = name.Pos
+	}
+	c.ID = runID(c.Name)
+	if f := n.Field("id"); f != nil {
+		id, err := event.ParseRunID(d.text(f, "id of "+what).Text)
+		if err != nil {
+			d.invalid(f.Pos, "id of "+what+": "+err.Error(), "")
+		}
+		c.ID = id
 	}
 	if f := n.Field("input"); f != nil {
 		c.Input = f.Any()

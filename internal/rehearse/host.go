@@ -135,7 +135,7 @@ func (h *host) soon(do func()) *item { return h.at(h.now, do) }
 func (h *host) play() {
 	c := h.c
 	doc := h.r.root.Workflow.Document
-	root := h.begin(h.r.root, runID(c.Name), nil, nil)
+	root := h.begin(h.r.root, c.ID, nil, nil)
 	h.soon(func() {
 		h.apply(root, &event.RunStarted{
 			Run: root.id, Revision: machine.Revision, Definition: h.r.root.Workflow.Digest, Namespace: doc.Namespace, Name: doc.Name, Version: doc.Version,
@@ -355,9 +355,12 @@ func (h *host) childEnded(r *run, p *machine.StartChild, at time.Time, body *eve
 // finish notes how the root is left.
 func (h *host) finish(root *run) {
 	res := h.res
-	res.Started, res.Events = h.c.Start, h.applied
-	if res.Ended.IsZero() {
-		res.Ended = h.now
+	res.Started, res.Events, res.Journal = h.c.Start, h.applied, root.journal
+	if res.Ended.IsZero() { // it is left where it last moved
+		res.Ended = h.c.Start
+		if n := len(root.journal); n > 0 {
+			res.Ended = root.journal[n-1].At
+		}
 	}
 	if !root.ended {
 		res.Status = root.m.Status()

@@ -27,7 +27,8 @@ type Result struct {
 	Ended    time.Time
 	Duration time.Duration // of the case's own time
 	Events   int
-	Stopped  bool // the case could not be played to its end
+	Journal  []event.Event // of the root
+	Stopped  bool          // the case could not be played to its end
 	Failures []Failure
 }
 

@@ -35,7 +35,8 @@ type Text struct {
 type Case struct {
 	Pos      source.Pos
 	Name     string
-	Input    any // an empty object when the file gives none (D1)
+	ID       event.RunID // of the run; derived from the name when the file gives none
+	Input    any         // an empty object when the file gives none (D1)
 	Secrets  map[string]any
 	Start    time.Time
 	Mocks    []*Mock

@@ -47,6 +47,7 @@ type tape struct {
 	tasks   rehearse.Tasks
 	m       *machine.Machine
 	start   time.Time
+	id      event.RunID
 	input   any
 	open    map[string]*take
 	takes   []*take
@@ -72,7 +73,7 @@ func (t *tape) event(e event.Event) error {
 	case *event.RunForked, *event.RunReopened:
 		return errors.New("a run that was retried or forked cannot be recorded; record one that ran through")
 	case *event.RunStarted:
-		t.start = e.At
+		t.start, t.id = e.At, b.Run
 		t.input = map[string]any{}
 		if !b.Input.IsZero() {
 			t.input, _ = b.Input.Any()
@@ -282,8 +283,8 @@ func (t *tape) mocks() []any {
 	by := map[string]map[string][]any{}
 	order := map[string][]string{}
 	for _, k := range t.takes {
-		if k.answer == nil { // the run did not wait for it
-			continue
+		if k.answer == nil { // cancelled, or the run was left before: longer than it waited
+			k.answer = map[string]any{"output": nil, "delay": "P3650D"}
 		}
 		if by[k.reference] == nil {
 			by[k.reference] = map[string][]any{}
@@ -347,7 +348,7 @@ func (t *tape) short(ref string) string { return t.tasks.Short(ref) }
 
 // write makes the test file.
 func (t *tape) write(name string) []byte {
-	c := map[string]any{"name": name, "input": t.covered(t.input), "start": t.start.UTC().Format(time.RFC3339Nano)}
+	c := map[string]any{"name": name, "id": t.id.String(), "input": t.covered(t.input), "start": t.start.UTC().Format(time.RFC3339Nano)}
 	if len(t.names) > 0 {
 		c["secrets"] = t.names
 	}

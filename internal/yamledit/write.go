@@ -66,7 +66,7 @@ func Flow(v any) string {
 
 // first are the keys that people want to read before the others.
 var first = []string{
-	"name", "task", "workflow", "at", "event", "when", "status", "type", "title", "detail", "output", "error", "delay",
+	"name", "id", "task", "workflow", "at", "event", "when", "status", "type", "title", "detail", "output", "error", "delay",
 	"input", "start", "mocks", "attempts", "events", "expect",
 }
 
