@@ -30,7 +30,8 @@ type Options struct {
 // Function is an entry of the default catalogue.
 type Function struct {
 	Name, Version string
-	Input         any // JSON Schema of its arguments; nil: any
+	Summary       string // one sentence
+	Input         any    // JSON Schema of its arguments; nil: any
 }
 
 // maxFindings is how many are reported.

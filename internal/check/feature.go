@@ -1,13 +1,11 @@
 package check
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
-	"github.com/downbeat-dev/downbeat/internal/schema"
 	"github.com/downbeat-dev/downbeat/internal/source"
 	"github.com/downbeat-dev/downbeat/internal/workflow"
 )
@@ -134,57 +132,6 @@ func (c *checker) catalogFunction(k *workflow.Call, name, version string) {
 	}
 	c.report(workflow.Finding{Pos: k.Pos, Rule: "call/unknown-function", DSL: "DSL 21, DSL 84", Message: fmt.Sprintf("there is no function %s", source.Quote(k.Name)),
 		Allowed: "call a protocol, a function of use.functions, or one of the default catalogue", Suggestion: source.Nearest(name, append(known, "map"))})
-}
-
-// functionInput checks the arguments of a function as far as they are written out.
-func (c *checker) functionInput(k *workflow.Call, f Function) {
-	s, ok := f.Input.(map[string]any)
-	if !ok {
-		return
-	}
-	if constant(&k.With) {
-		var args any = map[string]any{}
-		if !k.With.IsZero() {
-			args = k.With.Any
-		} else {
-			return // the task's input is passed
-		}
-		compiled, err := schema.Compile(f.Input)
-		if err != nil {
-			return // not the author's mistake
-		}
-		var invalid *schema.Invalid
-		if errors.As(compiled.Validate(args), &invalid) {
-			for _, p := range invalid.Problems {
-				c.fail(valueAt(&k.With, p.Pointer).Pos, "call/arguments", "DSL 84", fmt.Sprintf("the arguments of %s: %s", f.Name, p), "")
-			}
-		}
-		return
-	}
-	if k.With.Kind != workflow.MapValue {
-		return
-	}
-	required, _ := s["required"].([]any)
-	for _, r := range required {
-		if name, ok := r.(string); ok && k.With.Field(name) == nil {
-			c.fail(k.With.Pos, "call/arguments", "DSL 84", fmt.Sprintf("the arguments of %s lack %q", f.Name, name), "")
-		}
-	}
-	props, _ := s["properties"].(map[string]any)
-	if s["additionalProperties"] != false || props == nil {
-		return
-	}
-	var known []string
-	for name := range props {
-		known = append(known, name)
-	}
-	slices.Sort(known)
-	for i, name := range k.With.Keys {
-		if !slices.Contains(known, name) {
-			c.report(workflow.Finding{Pos: k.With.Fields[i].Pos, Rule: "call/arguments", DSL: "DSL 84", Message: fmt.Sprintf("%s has no argument %s", f.Name, source.Quote(name)),
-				Allowed: "it has " + strings.Join(known, ", "), Suggestion: source.Nearest(name, known)})
-		}
-	}
 }
 
 // valueAt follows a JSON pointer as far as it leads.
