@@ -212,6 +212,13 @@ func (t *tape) received(at time.Time, b *event.CloudEventReceived) {
 		return
 	}
 	t.own[key] = true // offered to another listener, it comes again
+	if b.Listener != "" {
+		// It was accepted before anything listened for it; when, its sender knows best.
+		text, _ := m["time"].(string)
+		if sent, err := time.Parse(time.RFC3339, text); err == nil && !sent.Before(t.start) && sent.Before(at) {
+			at = sent
+		}
+	}
 	t.events = append(t.events, map[string]any{"at": isoDuration(at.Sub(t.start).Round(time.Millisecond)), "event": m})
 }
 

@@ -1,9 +1,12 @@
 package yamledit
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/downbeat-dev/downbeat/internal/value"
 )
@@ -35,12 +38,22 @@ func Text(s string) string {
 	if Plain(s) {
 		return s
 	}
-	if !strings.Contains(s, "'") && strings.IndexFunc(s, func(r rune) bool {
-		return r < ' ' || r == 0x7f || r > 0xfffd || r == 0xfeff || r == 0x85 || r == 0x2028 || r == 0x2029
-	}) < 0 {
+	odd := func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }
+	if !strings.Contains(s, "'") && strings.IndexFunc(s, odd) < 0 {
 		return "'" + s + "'"
 	}
-	return string(value.JSON(s))
+	var b strings.Builder
+	for _, r := range string(value.JSON(s)) {
+		switch {
+		case r < 0x7f || unicode.IsPrint(r):
+			b.WriteRune(r)
+		case r > 0xffff:
+			fmt.Fprintf(&b, `\U%08x`, r)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
 }
 
 // Flow is a value on one line.
@@ -67,7 +80,7 @@ func Flow(v any) string {
 // first are the keys that people want to read before the others.
 var first = []string{
 	"name", "id", "task", "workflow", "at", "event", "when", "status", "type", "title", "detail", "output", "error", "delay",
-	"input", "start", "mocks", "attempts", "events", "expect",
+	"input", "start", "secrets", "mocks", "attempts", "events", "crash", "cancelAt", "suspendAt", "resumeAt", "expect",
 }
 
 func keys(m map[string]any) []string {
