@@ -60,6 +60,8 @@ var layers = map[string]string{
 	// The edges.
 	"internal/config":   "",
 	"internal/progress": "internal/event internal/machine internal/view",
+	"internal/report":   "internal/event internal/progress internal/value internal/view internal/workflow",
+	"internal/forms":    "internal/event internal/source internal/value internal/workflow",
 	"internal/bench":    "*",
 	"internal/cli":      "*",
 	"internal/server":   "*",
@@ -96,7 +98,7 @@ var owned = map[string]string{
 	"modernc.org/sqlite":                    "internal/store/sqlite",
 	"zombiezen.com/go/sqlite":               "internal/store/sqlite",
 	"github.com/santhosh-tekuri/jsonschema": "internal/schema",
-	"go.yaml.in/yaml":                       "internal/source internal/workflow internal/config internal/cli internal/secret internal/control",
+	"go.yaml.in/yaml":                       "internal/source internal/workflow internal/config internal/cli internal/secret internal/control internal/forms",
 	"github.com/spf13/cobra":                "internal/cli",
 	"charm.land/lipgloss":                   "internal/cli internal/progress",
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/downbeat-dev/downbeat/internal/bench"
+	"github.com/downbeat-dev/downbeat/internal/forms"
 	"github.com/downbeat-dev/downbeat/internal/value"
 )
 
@@ -70,7 +71,7 @@ func (a *app) bench(ctx context.Context, files []string, f *benchFlags, given bo
 		if err != nil {
 			return err
 		}
-		in, err := a.readInput(f.input, given, f.sets)
+		in, err := forms.Input(a.in, f.input, given, f.sets)
 		if err != nil {
 			return err
 		}

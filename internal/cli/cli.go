@@ -6,7 +6,9 @@
 package cli
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +22,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/downbeat-dev/downbeat/internal/config"
+	"github.com/downbeat-dev/downbeat/internal/forms"
 	"github.com/downbeat-dev/downbeat/internal/lifecycle"
 	"github.com/downbeat-dev/downbeat/internal/progress"
 	"github.com/downbeat-dev/downbeat/internal/source"
@@ -47,7 +50,7 @@ type app struct {
 	environ []string
 	conf    config.Config
 	flags   globalFlags
-	notes   notes
+	notes   progress.Notes
 	// abandoned: the process ends without waiting for its node.
 	abandoned bool
 }
@@ -109,6 +112,9 @@ func (a *app) explain(err error) int {
 	var e *exit
 	if !errors.As(err, &e) {
 		e = &exit{code: exitFaulted, err: err}
+		if m, ok := errors.AsType[*forms.Mistake](err); ok {
+			e.code, e.hint = exitUsage, m.Hint
+		}
 	}
 	if e.err != nil {
 		_, _ = fmt.Fprintf(a.err, "%s %s\n", a.term.Style.Bad("error:"), strings.TrimSpace(e.err.Error()))
@@ -118,6 +124,33 @@ func (a *app) explain(err error) int {
 	}
 	return e.code
 }
+
+// print writes a result to stdout in the form that -o asks for: JSON (one line
+// when it is piped), or YAML. In text form it is JSON too.
+func (a *app) print(v any) error {
+	b, err := forms.JSON(v)
+	if err != nil {
+		return err
+	}
+	if a.conf.Output == "yaml" {
+		if b, err = forms.YAML(b); err != nil {
+			return err
+		}
+		_, err = a.out.Write(b)
+		return err
+	}
+	if a.term.Pretty {
+		var out bytes.Buffer
+		if err := json.Indent(&out, b, "", "  "); err == nil {
+			b = out.Bytes()
+		}
+	}
+	_, err = a.out.Write(append(b, '\n'))
+	return err
+}
+
+// readFile reads a definition, or stdin for "-".
+func (a *app) readFile(file string) ([]byte, error) { return forms.Definition(a.in, file) }
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
@@ -177,6 +210,7 @@ func (a *app) configure(flags *pflag.FlagSet) error {
 		return usage("", "-o %s: there are text, json and yaml", c.Output)
 	}
 	a.term = a.term.With(c.Color)
+	a.notes.W, a.notes.P = a.err, a.term.Style
 	a.conf = c
 	return nil
 }

@@ -10,14 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 
-	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/lifecycle"
 	"github.com/downbeat-dev/downbeat/internal/progress"
-	"github.com/downbeat-dev/downbeat/internal/view"
-	"github.com/downbeat-dev/downbeat/internal/workflow"
 )
 
 // command runs one command line in this process, on a data directory of the test.
@@ -107,57 +103,6 @@ func TestErrorsCarryTheirExitCode(t *testing.T) {
 	}
 }
 
-func TestFindingsShowTheirPlace(t *testing.T) {
-	t.Parallel()
-	f := findings{file: "w.yaml", source: []byte("a:\n\tb: wörld x\n"), list: []workflow.Finding{
-		{Pos: workflow.Pos{Line: 2, Col: 5}, EndCol: 10, Severity: workflow.SeverityError, Rule: "r/x", Message: "no"},
-		{Pos: workflow.Pos{Line: 9, Col: 1}, Severity: workflow.SeverityWarning, Message: "beyond the end"},
-		{Severity: workflow.SeverityHint, Message: "not shown"},
-	}}
-	var out bytes.Buffer
-	f.show(&out, progress.Palette{}, workflow.SeverityError, workflow.SeverityWarning)
-	want := "w.yaml:2:5: error: no (r/x)\n  2 | \tb: wörld x\n    | \t   ^^^^^\nw.yaml:9:1: warning: beyond the end\n"
-	if d := cmp.Diff(want, out.String()); d != "" {
-		t.Error(d)
-	}
-	if got := f.verdict(progress.Palette{}); got != "invalid (1 error, 1 warning)" {
-		t.Errorf("got %q", got)
-	}
-}
-
-func TestSummaryOfAFault(t *testing.T) {
-	t.Parallel()
-	src := []byte("document: {dsl: '1.0.3', namespace: a, name: b, version: '1.0.0'}\ndo:\n  - step:\n      call: noop\n")
-	def, _ := workflow.Decode(src)
-	start := time.Date(2026, 8, 1, 10, 0, 0, 0, time.UTC)
-	e := &event.Problem{
-		Type: "https://example.com/errors/full", Status: 507, Title: "Disk\x1b[2J full", Detail: "no room\nat all", Instance: "/do/0/step",
-		More: map[string]any{"exitCode": 2, "stderr": "shown below", "device": "sda"},
-	}
-	r := &view.Run{ID: "ID", Status: event.Faulted, StartedAt: start, EndedAt: start.Add(1500 * time.Millisecond), Error: e, Tasks: []view.Task{
-		{Reference: "/do/0/step", Name: "step", Status: event.Faulted},
-	}}
-	var out bytes.Buffer
-	a := &app{err: &out, flags: globalFlags{data: "/my data"}}
-	a.ending(r, author{file: "w.yaml", source: src, def: def}, func(view.Task) []string { return []string{"one", "two\r"} })
-	want := `faulted: Disk full (507) after 1.5s
-  task     /do/0/step
-  source   w.yaml:3:5  | - step:
-  type     https://example.com/errors/full
-  detail   no room
-           at all
-  device   "sda"
-  exitCode 2
-  output   | one
-           | two
-  run      ID
-  more     downbeat runs get ID --data '/my data'
-`
-	if d := cmp.Diff(want, out.String()); d != "" {
-		t.Error(d)
-	}
-}
-
 func TestPatience(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]time.Duration{"30s": 30 * time.Second, "1m30s": 90 * time.Second, "PT2M": 2 * time.Minute, "P1D": 24 * time.Hour} {
@@ -169,5 +114,13 @@ func TestPatience(t *testing.T) {
 		if _, err := patience(text); err == nil {
 			t.Errorf("%q was taken", text)
 		}
+	}
+}
+
+// testApp is an app on buffers, with stdin.
+func testApp(stdin string) *app {
+	return &app{
+		in: strings.NewReader(stdin), out: &bytes.Buffer{}, err: &bytes.Buffer{},
+		env: func(string) string { return "" }, clock: lifecycle.Clock{}, term: progress.Terminal{},
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/engine"
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/progress"
+	"github.com/downbeat-dev/downbeat/internal/report"
 	"github.com/downbeat-dev/downbeat/internal/server"
 	"github.com/downbeat-dev/downbeat/internal/value"
 	"github.com/downbeat-dev/downbeat/internal/view"
@@ -74,9 +75,9 @@ func (f *follower) follow(ctx context.Context) (how, error) {
 	}()
 	ticker := f.a.clock.NewTicker(progress.FrameTime)
 	defer ticker.Stop()
-	f.a.notes.hold(f.a.term.Live && !f.a.flags.quiet)
+	f.a.notes.Hold(f.a.term.Live && !f.a.flags.quiet)
 	defer func() {
-		f.a.notes.hold(false)
+		f.a.notes.Hold(false)
 		f.passNotes()
 		f.show.Close(f.a.clock.Now())
 	}()
@@ -186,7 +187,7 @@ func (f *follower) apply(b batch) {
 }
 
 func (f *follower) passNotes() {
-	for _, n := range f.a.notes.take() {
+	for _, n := range f.a.notes.Take() {
 		f.show.Note(n)
 	}
 }
@@ -264,4 +265,33 @@ func patience(text string) (time.Duration, error) {
 		return d.Std(), nil
 	}
 	return 0, usage("", "--wait %s: want a duration such as 30s, 5m or PT30S", text)
+}
+
+// ending tells in words how a run ended, on stderr.
+func (a *app) ending(r *view.Run, by report.Author, lines func(view.Task) []string) {
+	p := a.term.Style
+	if r.Status == event.Faulted {
+		report.Ending{Run: r, By: by, Lines: lines, Flags: a.dataFlag()}.Fault(a.err, p)
+		return
+	}
+	if a.flags.quiet || !a.term.Live {
+		return // the line of the run's end has told it
+	}
+	took := progress.Short(r.EndedAt.Sub(r.StartedAt)) + report.TasksIn(r)
+	switch r.Status {
+	case event.Completed:
+		_, _ = fmt.Fprintln(a.err, p.Good("completed")+p.Dim(" in "+took))
+	case event.Cancelled:
+		_, _ = fmt.Fprintln(a.err, p.Warn("cancelled")+p.Dim(" after "+took))
+	case event.Pending, event.Running, event.Waiting, event.Suspended, event.Faulted:
+	}
+}
+
+// dataFlag is " --data DIR" when this process was told one, so that commands
+// that are printed can be copied.
+func (a *app) dataFlag() string {
+	if a.flags.data == "" {
+		return ""
+	}
+	return " --data " + progress.ShellWord(a.flags.data)
 }

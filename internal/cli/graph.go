@@ -9,6 +9,7 @@ import (
 
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/graph"
+	"github.com/downbeat-dev/downbeat/internal/report"
 	"github.com/downbeat-dev/downbeat/internal/server"
 	"github.com/downbeat-dev/downbeat/internal/view"
 	"github.com/downbeat-dev/downbeat/internal/workflow"
@@ -55,9 +56,9 @@ func (a *app) graph(ctx context.Context, file, format, run string) error {
 		return err
 	}
 	def, list := a.check(src)
-	f := findings{file: file, source: src, list: list}
-	if n := f.count(workflow.SeverityError); def == nil || n > 0 {
-		f.show(a.err, a.term.Style, workflow.SeverityError)
+	f := report.Findings{File: file, Source: src, List: list}
+	if n := f.Count(workflow.SeverityError); def == nil || n > 0 {
+		f.Show(a.err, a.term.Style, workflow.SeverityError)
 		return usage("", "%s is no valid workflow, so it cannot be drawn", file)
 	}
 	g := graph.Build(def)

@@ -10,7 +10,9 @@ import (
 
 	"github.com/downbeat-dev/downbeat/internal/engine"
 	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/forms"
 	"github.com/downbeat-dev/downbeat/internal/progress"
+	"github.com/downbeat-dev/downbeat/internal/report"
 	"github.com/downbeat-dev/downbeat/internal/server"
 	"github.com/downbeat-dev/downbeat/internal/value"
 	"github.com/downbeat-dev/downbeat/internal/view"
@@ -74,7 +76,7 @@ func (a *app) run(ctx context.Context, file string, f *runFlags) error {
 	if err != nil {
 		return err
 	}
-	in, err := a.readInput(f.input, f.given, f.sets)
+	in, err := forms.Input(a.in, f.input, f.given, f.sets)
 	if err != nil {
 		return err
 	}
@@ -128,26 +130,26 @@ func count(list []string, s string) int {
 
 // accept reads and checks a definition. What cannot run is refused with all
 // its findings; warnings are shown in short.
-func (a *app) accept(file string) (*workflow.Definition, author, error) {
+func (a *app) accept(file string) (*workflow.Definition, report.Author, error) {
 	src, err := a.readFile(file)
 	if err != nil {
-		return nil, author{}, err
+		return nil, report.Author{}, err
 	}
 	def, list := a.check(src)
-	f := findings{file: file, source: src, list: list}
-	invalid, unsupported := f.count(workflow.SeverityError), f.count(workflow.SeverityUnsupported)
+	f := report.Findings{File: file, Source: src, List: list}
+	invalid, unsupported := f.Count(workflow.SeverityError), f.Count(workflow.SeverityUnsupported)
 	if def == nil || invalid+unsupported > 0 {
-		f.show(a.err, a.term.Style, workflow.SeverityError, workflow.SeverityUnsupported)
+		f.Show(a.err, a.term.Style, workflow.SeverityError, workflow.SeverityUnsupported)
 		if invalid > 0 || def == nil {
-			return nil, author{}, usage("", "%s is no valid workflow (%s); nothing was started", file, progress.Plural(invalid, "error"))
+			return nil, report.Author{}, usage("", "%s is no valid workflow (%s); nothing was started", file, progress.Plural(invalid, "error"))
 		}
-		return nil, author{}, usage("", "%s is valid, but uses what this version does not support yet; nothing was started", file)
+		return nil, report.Author{}, usage("", "%s is valid, but uses what this version does not support yet; nothing was started", file)
 	}
-	if n := f.count(workflow.SeverityWarning); n > 0 && !a.flags.quiet {
+	if n := f.Count(workflow.SeverityWarning); n > 0 && !a.flags.quiet {
 		shown := 0
 		for _, x := range list {
 			if x.Severity == workflow.SeverityWarning && shown < 3 {
-				_, _ = fmt.Fprintln(a.err, f.line(a.term.Style, x))
+				_, _ = fmt.Fprintln(a.err, f.Line(a.term.Style, x))
 				shown++
 			}
 		}
@@ -155,11 +157,11 @@ func (a *app) accept(file string) (*workflow.Definition, author, error) {
 			_, _ = fmt.Fprintf(a.err, "%s\n", a.term.Style.Dim(fmt.Sprintf("… %d more; see 'downbeat validate %s'", n-shown, progress.ShellWord(file))))
 		}
 	}
-	return def, author{file: file, source: src, def: def}, nil
+	return def, report.Author{File: file, Source: src, Definition: def}, nil
 }
 
 // finish follows one run, shows how it ended, and gives the exit code for it.
-func (a *app) finish(ctx context.Context, fw *follower, by author) error {
+func (a *app) finish(ctx context.Context, fw *follower, by report.Author) error {
 	why, err := fw.follow(ctx)
 	if err != nil {
 		return err
@@ -217,7 +219,7 @@ func codeOf(s event.Status) int {
 func (a *app) open(ctx context.Context, secrets, workflows string) (*server.Node, error) {
 	c := server.Config{
 		DataDir: a.conf.Data, SecretsFile: a.conf.Secrets, Workflows: a.conf.Workflows, Grace: a.conf.Grace,
-		Version: Version, Environ: a.environ, Clock: a.clock, Logger: a.logger(),
+		Version: Version, Environ: a.environ, Clock: a.clock, Logger: a.notes.Logger(),
 	}
 	if secrets != "" {
 		c.SecretsFile = secrets
@@ -240,7 +242,7 @@ func (a *app) open(ctx context.Context, secrets, workflows string) (*server.Node
 		return nil, &exit{code: exitFaulted, err: err, hint: "--data DIR (or DOWNBEAT_DATA) names another data directory"}
 	}
 	for _, w := range node.Warnings {
-		a.warn(w)
+		a.notes.Warn(w)
 	}
 	return node, nil
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/control"
 	"github.com/downbeat-dev/downbeat/internal/engine"
 	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/forms"
+	"github.com/downbeat-dev/downbeat/internal/report"
 	"github.com/downbeat-dev/downbeat/internal/server"
 	"github.com/downbeat-dev/downbeat/internal/value"
 )
@@ -158,9 +160,9 @@ func (a *app) resume(ctx context.Context, texts []string, f *runFlags) error {
 		if err != nil {
 			return about(fw.id, err)
 		}
-		a.ending(r, author{}, a.logsOf(ctx, n, fw.id))
+		a.ending(r, report.Author{}, a.logsOf(ctx, n, fw.id))
 		if a.conf.Output != "text" {
-			v, err := valueOf(r)
+			v, err := forms.Value(r)
 			if err != nil {
 				return err
 			}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/downbeat-dev/downbeat/internal/engine"
 	"github.com/downbeat-dev/downbeat/internal/progress"
+	"github.com/downbeat-dev/downbeat/internal/report"
 	"github.com/downbeat-dev/downbeat/internal/server"
 )
 
@@ -61,7 +62,7 @@ func (a *app) watch(ctx context.Context, n *server.Node, text string) error {
 		}
 	}
 	show.Close(a.clock.Now())
-	a.ending(r, author{}, a.logsOf(ctx, n, id))
+	a.ending(r, report.Author{}, a.logsOf(ctx, n, id))
 	if err := a.result(r, engine.Result{Output: r.Output}); err != nil {
 		return fmt.Errorf("print run %s: %w", id, err)
 	}

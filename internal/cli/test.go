@@ -13,9 +13,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/downbeat-dev/downbeat/internal/forms"
 	"github.com/downbeat-dev/downbeat/internal/program"
 	"github.com/downbeat-dev/downbeat/internal/progress"
 	"github.com/downbeat-dev/downbeat/internal/rehearse"
+	"github.com/downbeat-dev/downbeat/internal/report"
 	"github.com/downbeat-dev/downbeat/internal/source"
 	"github.com/downbeat-dev/downbeat/internal/workflow"
 	"github.com/downbeat-dev/downbeat/internal/yamledit"
@@ -101,7 +103,7 @@ type testFile struct {
 	source   []byte
 	suite    *rehearse.Suite
 	play     *rehearse.Rehearsal
-	findings []findings // of the test file, or of a workflow
+	findings []report.Findings // of the test file, or of a workflow
 	results  []*rehearse.Result
 	coverage []rehearse.Coverage
 	took     time.Duration
@@ -112,7 +114,7 @@ type testFile struct {
 
 // invalid reports that the file could not be played.
 func (t *testFile) invalid() bool {
-	return t.err != nil || slices.ContainsFunc(t.findings, func(f findings) bool { return f.count(workflow.SeverityError) > 0 })
+	return t.err != nil || slices.ContainsFunc(t.findings, func(f report.Findings) bool { return f.Count(workflow.SeverityError) > 0 })
 }
 
 // low is the coverage that misses the minimum, or nil.
@@ -147,7 +149,7 @@ func (a *app) playFile(file string, f *testFlags) *testFile {
 		return t
 	}
 	suite, list := rehearse.Decode(t.source)
-	t.findings = append(t.findings, findings{file: file, source: t.source, list: list})
+	t.findings = append(t.findings, report.Findings{File: file, Source: t.source, List: list})
 	if suite == nil {
 		return t
 	}
@@ -158,7 +160,7 @@ func (a *app) playFile(file string, f *testFlags) *testFile {
 	}
 	others := a.testChildren(t)
 	r, list := rehearse.Link(suite, root, others, program.Options{Functions: functionsOf(append(others, root))})
-	t.findings = append(t.findings, findings{file: file, source: t.source, list: list})
+	t.findings = append(t.findings, report.Findings{File: file, Source: t.source, List: list})
 	if r == nil {
 		return t
 	}
@@ -182,7 +184,7 @@ func (a *app) testWorkflow(t *testFile) (rehearse.Definition, bool) {
 	t.watched = append(t.watched, file)
 	src, err := a.readFile(file)
 	if err != nil {
-		t.findings = append(t.findings, findings{file: t.file, source: t.source, list: []workflow.Finding{{
+		t.findings = append(t.findings, report.Findings{File: t.file, Source: t.source, List: []workflow.Finding{{
 			Pos: t.suite.Workflow.Pos, Rule: "test/workflow", Message: fmt.Sprintf("the workflow cannot be read: %v", err),
 			Allowed: "the file is named relative to the test file",
 		}}})
@@ -190,7 +192,7 @@ func (a *app) testWorkflow(t *testFile) (rehearse.Definition, bool) {
 	}
 	def, list := a.check(src)
 	list = slices.DeleteFunc(list, func(f workflow.Finding) bool { return f.Severity != workflow.SeverityError })
-	t.findings = append(t.findings, findings{file: file, source: src, list: list})
+	t.findings = append(t.findings, report.Findings{File: file, Source: src, List: list})
 	return rehearse.Definition{File: file, Workflow: def}, def != nil && len(list) == 0
 }
 
@@ -202,12 +204,12 @@ func (a *app) testChildren(t *testFile) (out []rehearse.Definition) {
 	}
 	dir := filepath.Join(filepath.Dir(t.file), filepath.FromSlash(t.suite.Workflows.Text))
 	t.watched = append(t.watched, dir)
-	files, err := expand([]string{dir})
+	files, err := forms.Expand([]string{dir})
 	if info, statErr := os.Stat(dir); err == nil && (statErr != nil || !info.IsDir()) {
 		err = fmt.Errorf("%s is no directory", dir)
 	}
 	if err != nil {
-		t.findings = append(t.findings, findings{file: t.file, source: t.source, list: []workflow.Finding{{
+		t.findings = append(t.findings, report.Findings{File: t.file, Source: t.source, List: []workflow.Finding{{
 			Pos: t.suite.Workflows.Pos, Rule: "test/workflow", Message: fmt.Sprintf("the workflows cannot be read: %v", err),
 			Allowed: "the directory is named relative to the test file",
 		}}})

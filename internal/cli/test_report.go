@@ -53,7 +53,7 @@ func (a *app) testsText(list []*testFile, f *testFlags) {
 			_, _ = fmt.Fprintf(a.out, "  %s %v\n", p.Bad("error:"), t.err)
 		}
 		for _, x := range t.findings {
-			x.show(a.out, p, workflow.SeverityError, workflow.SeverityWarning)
+			x.Show(a.out, p, workflow.SeverityError, workflow.SeverityWarning)
 		}
 		for _, r := range t.results {
 			a.caseText(t, r)
@@ -141,8 +141,8 @@ func testsJSON(list []*testFile) map[string]any {
 		}
 		var found []any
 		for _, f := range t.findings {
-			if len(f.list) > 0 {
-				found = append(found, f.json())
+			if len(f.List) > 0 {
+				found = append(found, f.Value())
 			}
 		}
 		if found != nil {
@@ -297,12 +297,12 @@ func (t *testFile) reason() *junitFailure {
 	}
 	f := &junitFailure{}
 	for _, x := range t.findings {
-		for _, y := range x.list {
+		for _, y := range x.List {
 			if y.Severity == workflow.SeverityError {
 				if f.Message == "" {
 					f.Message = y.Message
 				}
-				f.Text += y.Format(x.file) + "\n"
+				f.Text += y.Format(x.File) + "\n"
 			}
 		}
 	}

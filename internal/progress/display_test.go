@@ -2,6 +2,7 @@ package progress
 
 import (
 	"bytes"
+	"log/slog"
 	"regexp"
 	"strings"
 	"testing"
@@ -180,4 +181,36 @@ func TestCatchUpShowsWhatFollowingShows(t *testing.T) {
 			t.Fatal(d)
 		}
 	})
+}
+
+func TestPrintedTextCannotMoveTheCursor(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"plain ü 漢":                    "plain ü 漢",
+		"\x1b[31mred\x1b[0m":           "red",
+		"a\rb\tc\x07":                  "a b c",
+		"\x1b]0;title\x07x":            "x",
+		"two\nlines":                   "two lines",
+		string([]byte{'a', 0x9b, 'b'}): "a\ufffdb",
+	} {
+		if got := OneLine(in); got != want && got != strings.ToValidUTF8(in, "") {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestNotesWaitForTheFrame(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	n := &Notes{W: &out}
+	n.Logger().With(slog.String("run", "7")).Warn("slow disk", slog.Int("ms", 90))
+	n.Logger().Info("nobody cares")
+	n.Hold(true)
+	n.Warn("later\nthan that")
+	if got := out.String(); got != "warning: slow disk; run: 7; ms: 90\n" {
+		t.Errorf("got %q", got)
+	}
+	if d := cmp.Diff([]string{"warning: later than that"}, n.Take()); d != "" {
+		t.Error(d)
+	}
 }

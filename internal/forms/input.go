@@ -1,4 +1,4 @@
-package cli
+package forms
 
 import (
 	"bytes"
@@ -13,12 +13,12 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/value"
 )
 
-// readInput makes the input of a run of --input (JSON, @FILE or -) and --set.
+// Input makes the input of a run of --input (JSON, @FILE or -) and --set.
 // Without any it is an empty object (D1).
-func (a *app) readInput(text string, given bool, sets []string) (any, error) {
+func Input(stdin io.Reader, text string, given bool, sets []string) (any, error) {
 	var in any = map[string]any{}
 	if given {
-		v, err := a.inputValue(text)
+		v, err := inputValue(stdin, text)
 		if err != nil {
 			return nil, err
 		}
@@ -40,11 +40,11 @@ func (a *app) readInput(text string, given bool, sets []string) (any, error) {
 	return in, nil
 }
 
-func (a *app) inputValue(text string) (any, error) {
+func inputValue(stdin io.Reader, text string) (any, error) {
 	src, name := []byte(text), "--input"
 	switch {
 	case text == "-":
-		b, err := io.ReadAll(a.in)
+		b, err := io.ReadAll(stdin)
 		if err != nil {
 			return nil, fmt.Errorf("read the input from stdin: %w", err)
 		}
@@ -56,7 +56,7 @@ func (a *app) inputValue(text string) (any, error) {
 		}
 		src, name = b, text[1:]
 	}
-	v, err := decodeData(src)
+	v, err := Data(src)
 	if err != nil {
 		hint := ""
 		if _, statErr := os.Stat(text); name == "--input" && statErr == nil {
@@ -89,8 +89,8 @@ func setPath(in any, path []string, v any, whole string) (any, error) {
 // maxInput is the limit of one value; the engine holds to it again.
 const maxInput = 16 << 20
 
-// decodeData reads JSON or, when it is none, YAML.
-func decodeData(src []byte) (any, error) {
+// Data reads JSON or, when it is none, YAML.
+func Data(src []byte) (any, error) {
 	src = bytes.TrimPrefix(src, []byte("\xef\xbb\xbf"))
 	v, err := value.Decode(src)
 	if err == nil {

@@ -1,4 +1,4 @@
-package cli
+package report
 
 import (
 	"fmt"
@@ -11,17 +11,17 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/workflow"
 )
 
-// findings are the remarks about one file.
-type findings struct {
-	file   string
-	source []byte
-	list   []workflow.Finding
+// Findings are the remarks about one file.
+type Findings struct {
+	File   string
+	Source []byte
+	List   []workflow.Finding
 }
 
-// count is how many findings have the severity.
-func (f findings) count(s workflow.Severity) int {
+// Count is how many findings have the severity.
+func (f Findings) Count(s workflow.Severity) int {
 	n := 0
-	for _, x := range f.list {
+	for _, x := range f.List {
 		if x.Severity == s {
 			n++
 		}
@@ -29,10 +29,10 @@ func (f findings) count(s workflow.Severity) int {
 	return n
 }
 
-// show writes the findings of one of the severities, each with its source line.
-func (f findings) show(w io.Writer, p progress.Palette, severities ...workflow.Severity) {
-	lines := strings.Split(string(f.source), "\n")
-	for _, x := range f.list {
+// Show writes the findings of one of the severities, each with its source line.
+func (f Findings) Show(w io.Writer, p progress.Palette, severities ...workflow.Severity) {
+	lines := strings.Split(string(f.Source), "\n")
+	for _, x := range f.List {
 		wanted := false
 		for _, s := range severities {
 			wanted = wanted || s == x.Severity
@@ -40,16 +40,16 @@ func (f findings) show(w io.Writer, p progress.Palette, severities ...workflow.S
 		if !wanted {
 			continue
 		}
-		_, _ = fmt.Fprintln(w, f.line(p, x))
+		_, _ = fmt.Fprintln(w, f.Line(p, x))
 		if x.Pos.IsValid() && x.Pos.Line <= len(lines) {
 			excerpt(w, p, lines[x.Pos.Line-1], x)
 		}
 	}
 }
 
-// line is the finding as compilers write it, with its severity coloured.
-func (f findings) line(p progress.Palette, x workflow.Finding) string {
-	s := x.Format(f.file)
+// Line is the finding as compilers write it, with its severity coloured.
+func (f Findings) Line(p progress.Palette, x workflow.Finding) string {
+	s := x.Format(f.File)
 	word := x.Severity.String() + ":"
 	painted := p.Dim(word)
 	switch x.Severity {
@@ -88,10 +88,10 @@ func excerpt(w io.Writer, p progress.Palette, line string, x workflow.Finding) {
 	_, _ = fmt.Fprintf(w, "%s %s%s\n", p.Dim("  "+strings.Repeat(" ", len(num))+" |"), string(pad), p.Bad(strings.Repeat("^", width)))
 }
 
-// json is the form of validate -o json.
-func (f findings) json() map[string]any {
-	list := make([]any, len(f.list))
-	for i, x := range f.list {
+// Value is the form of validate -o json.
+func (f Findings) Value() map[string]any {
+	list := make([]any, len(f.List))
+	for i, x := range f.List {
 		m := map[string]any{"severity": x.Severity.String(), "message": x.Message, "line": x.Pos.Line, "column": x.Pos.Col}
 		for _, o := range []struct{ k, v string }{{"rule", x.Rule}, {"dsl", x.DSL}, {"reference", x.Reference}, {"allowed", x.Allowed}, {"suggestion", x.Suggestion}} {
 			if o.v != "" {
@@ -104,7 +104,31 @@ func (f findings) json() map[string]any {
 		list[i] = m
 	}
 	return map[string]any{
-		"file": f.file, "valid": f.count(workflow.SeverityError) == 0,
-		"supported": f.count(workflow.SeverityError) == 0 && f.count(workflow.SeverityUnsupported) == 0, "findings": list,
+		"file": f.File, "valid": f.Count(workflow.SeverityError) == 0,
+		"supported": f.Count(workflow.SeverityError) == 0 && f.Count(workflow.SeverityUnsupported) == 0, "findings": list,
 	}
+}
+
+// Verdict sums the findings up in a few words.
+func (f Findings) Verdict(p progress.Palette) string {
+	var parts []string
+	for _, s := range []workflow.Severity{workflow.SeverityError, workflow.SeverityUnsupported, workflow.SeverityWarning} {
+		switch n := f.Count(s); {
+		case n == 0:
+		case s == workflow.SeverityUnsupported:
+			parts = append(parts, fmt.Sprintf("%d unsupported", n))
+		default:
+			parts = append(parts, progress.Plural(n, s.String()))
+		}
+	}
+	word := p.Good("valid")
+	if f.Count(workflow.SeverityError) > 0 {
+		word = p.Bad("invalid")
+	} else if f.Count(workflow.SeverityUnsupported) > 0 {
+		word = p.Warn("valid, but not supported by this version")
+	}
+	if len(parts) == 0 {
+		return word
+	}
+	return word + " (" + strings.Join(parts, ", ") + ")"
 }

@@ -1,23 +1,15 @@
-package cli
+package forms_test
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
-	"github.com/downbeat-dev/downbeat/internal/lifecycle"
-	"github.com/downbeat-dev/downbeat/internal/progress"
+	"github.com/downbeat-dev/downbeat/internal/forms"
 	"github.com/downbeat-dev/downbeat/internal/value"
 )
-
-func testApp(stdin string) *app {
-	return &app{
-		in: strings.NewReader(stdin), out: &bytes.Buffer{}, err: &bytes.Buffer{},
-		env: func(string) string { return "" }, clock: lifecycle.Clock{}, term: progress.Terminal{},
-	}
-}
 
 func TestInputForms(t *testing.T) {
 	t.Parallel()
@@ -41,7 +33,7 @@ func TestInputForms(t *testing.T) {
 		{`null`, []string{"a=1"}, `{"a":1}`},
 		{"", []string{"q=a=b"}, `{"q":"a=b"}`},
 	} {
-		v, err := testApp(`{"in": "stdin"}`).readInput(c.input, c.input != "", c.sets)
+		v, err := forms.Input(strings.NewReader(`{"in": "stdin"}`), c.input, c.input != "", c.sets)
 		if err != nil {
 			t.Errorf("%s %v: %v", c.input, c.sets, err)
 			continue
@@ -67,7 +59,7 @@ func TestInputMistakes(t *testing.T) {
 		{`[1]`, []string{"a=1"}, `"a" would have to be an object, but the input has array there`},
 		{"", []string{"a=1", "a.b=2"}, `but the input has number there`},
 	} {
-		_, err := testApp("").readInput(c.input, c.input != "", c.sets)
+		_, err := forms.Input(strings.NewReader(""), c.input, c.input != "", c.sets)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q %v: got %v, want %s", c.input, c.sets, err, c.want)
 		}
@@ -85,7 +77,7 @@ func TestEventsForms(t *testing.T) {
 		"- type: a\n- type: b\n- type: c\n":      3,
 		`[]`:                                     0,
 	} {
-		events, err := testApp(text).readEvents([]string{"-"})
+		events, err := forms.Events(strings.NewReader(text), []string{"-"}, time.Now())
 		if err != nil || len(events) != want {
 			t.Errorf("%q: %d events, %v", text, len(events), err)
 			continue
@@ -104,7 +96,7 @@ func TestEventsForms(t *testing.T) {
 		`{"type":"a","id":7}`:      `its "id" must be`,
 		"{\"type\":\"a\"}\nbroken": "cannot be read",
 	} {
-		if _, err := testApp(text).readEvents([]string{"-"}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := forms.Events(strings.NewReader(text), []string{"-"}, time.Now()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
@@ -112,28 +104,12 @@ func TestEventsForms(t *testing.T) {
 
 func TestYAMLKeepsTheOrderAndTheText(t *testing.T) {
 	t.Parallel()
-	b, err := yamlOf([]byte(`{"z":1,"a":"yes","m":{"t":"line\nline","k":null,"d":"2026-01-02","e":""},"l":[]}`))
+	b, err := forms.YAML([]byte(`{"z":1,"a":"yes","m":{"t":"line\nline","k":null,"d":"2026-01-02","e":""},"l":[]}`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := "z: 1\na: \"yes\"\nm:\n  t: |-\n    line\n    line\n  k: null\n  d: \"2026-01-02\"\n  e: \"\"\nl: []\n"
 	if string(b) != want {
 		t.Errorf("got\n%s", b)
-	}
-}
-
-func TestPrintedTextCannotMoveTheCursor(t *testing.T) {
-	t.Parallel()
-	for in, want := range map[string]string{
-		"plain ü 漢":                    "plain ü 漢",
-		"\x1b[31mred\x1b[0m":           "red",
-		"a\rb\tc\x07":                  "a b c",
-		"\x1b]0;title\x07x":            "x",
-		"two\nlines":                   "two lines",
-		string([]byte{'a', 0x9b, 'b'}): "a\ufffdb",
-	} {
-		if got := progress.OneLine(in); got != want && got != strings.ToValidUTF8(in, "") {
-			t.Errorf("%q: got %q, want %q", in, got, want)
-		}
 	}
 }

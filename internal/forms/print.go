@@ -1,4 +1,4 @@
-package cli
+package forms
 
 import (
 	"bytes"
@@ -11,32 +11,8 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/value"
 )
 
-// print writes a result to stdout in the form that -o asks for: JSON (one line
-// when it is piped), or YAML. In text form it is JSON too.
-func (a *app) print(v any) error {
-	b, err := jsonOf(v)
-	if err != nil {
-		return err
-	}
-	if a.conf.Output == "yaml" {
-		if b, err = yamlOf(b); err != nil {
-			return err
-		}
-		_, err = a.out.Write(b)
-		return err
-	}
-	if a.term.Pretty {
-		var out bytes.Buffer
-		if err := json.Indent(&out, b, "", "  "); err == nil {
-			b = out.Bytes()
-		}
-	}
-	_, err = a.out.Write(append(b, '\n'))
-	return err
-}
-
-// jsonOf is the JSON of a value or of anything that marshals itself.
-func jsonOf(v any) ([]byte, error) {
+// JSON is the JSON of a value or of anything that marshals itself.
+func JSON(v any) ([]byte, error) {
 	switch v := v.(type) {
 	case value.Raw:
 		return v.JSON(), nil
@@ -54,8 +30,8 @@ func jsonOf(v any) ([]byte, error) {
 	return bytes.TrimRight(b.Bytes(), "\n"), nil
 }
 
-// valueOf is the value of something that marshals itself, to be put into another.
-func valueOf(v json.Marshaler) (value.Raw, error) {
+// Value is the value of something that marshals itself, to be put into another.
+func Value(v json.Marshaler) (value.Raw, error) {
 	b, err := v.MarshalJSON()
 	if err != nil {
 		return value.Raw{}, fmt.Errorf("print the result: %w", err)
@@ -63,9 +39,9 @@ func valueOf(v json.Marshaler) (value.Raw, error) {
 	return value.FromJSON(b), nil
 }
 
-// yamlOf turns JSON into YAML with the same order of keys: JSON is YAML already,
+// YAML turns JSON into YAML with the same order of keys: JSON is YAML already,
 // so only its style changes.
-func yamlOf(b []byte) ([]byte, error) {
+func YAML(b []byte) ([]byte, error) {
 	var n yaml.Node
 	if err := yaml.Unmarshal(b, &n); err != nil {
 		return nil, fmt.Errorf("print as YAML: %w", err)

@@ -1,0 +1,113 @@
+// Package report writes for people what there is to say at an end: the findings
+// about a definition, with their source lines, and how a run ended.
+package report
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/progress"
+	"github.com/downbeat-dev/downbeat/internal/value"
+	"github.com/downbeat-dev/downbeat/internal/view"
+	"github.com/downbeat-dev/downbeat/internal/workflow"
+)
+
+// Author is what is known of the definition of a run, to point into it.
+type Author struct {
+	File       string
+	Source     []byte
+	Definition *workflow.Definition
+}
+
+// Ending is how a run ended.
+type Ending struct {
+	Run *view.Run
+	By  Author
+	// Lines gives the last lines that a task printed; nil: they are not known.
+	Lines func(view.Task) []string
+	// Flags stand behind commands that are printed to be copied.
+	Flags string
+}
+
+// Fault writes what went wrong, where, what the task printed last, and how to find out more.
+func (e Ending) Fault(w io.Writer, p progress.Palette) {
+	r, f := e.Run, e.Run.Error
+	if f == nil {
+		f = &event.Problem{Title: "unknown error"}
+	}
+	title := progress.OneLine(f.Title)
+	if title == "" {
+		title = f.Type[strings.LastIndexByte(f.Type, '/')+1:]
+	}
+	field := func(name, text string) {
+		if text != "" {
+			_, _ = fmt.Fprintf(w, "  %s %s\n", p.Dim(fmt.Sprintf("%-8s", name)), text)
+		}
+	}
+	_, _ = fmt.Fprintf(w, "%s %s%s\n", p.Bad("faulted:"), title, p.Dim(fmt.Sprintf(" (%d) after %s", f.Status, progress.Short(r.EndedAt.Sub(r.StartedAt)))))
+	field("task", f.Instance)
+	if place, text := e.By.place(f.Instance); place != "" {
+		field("source", place+p.Dim("  | ")+strings.TrimSpace(text))
+	}
+	field("type", f.Type)
+	for i, l := range strings.Split(strings.TrimSpace(f.Detail), "\n") {
+		field([]string{"detail", ""}[min(i, 1)], progress.OneLine(l))
+	}
+	for _, k := range slices.Sorted(maps.Keys(f.More)) {
+		if k != "stderr" || e.Lines == nil { // else the last lines follow
+			field(k, progress.OneLine(string(value.JSON(f.More[k]))))
+		}
+	}
+	if t := failedTask(r, f.Instance); t != nil && e.Lines != nil {
+		lines := e.Lines(*t)
+		for i, l := range lines[max(0, len(lines)-8):] {
+			field([]string{"output", ""}[min(i, 1)], p.Dim("| ")+progress.OneLine(l))
+		}
+	}
+	field("run", r.ID)
+	field("more", "downbeat runs get "+r.ID+e.Flags)
+}
+
+// TasksIn is ", 3 tasks": how many a run entered.
+func TasksIn(r *view.Run) string {
+	if len(r.Tasks) == 0 {
+		return ""
+	}
+	more := ""
+	if r.TasksTruncated {
+		more = "more than "
+	}
+	return ", " + more + progress.Plural(len(r.Tasks), "task")
+}
+
+// failedTask is the last faulted task at the place that the error names.
+func failedTask(r *view.Run, instance string) *view.Task {
+	for i := len(r.Tasks) - 1; i >= 0; i-- {
+		if t := &r.Tasks[i]; t.Reference == instance && t.Status == event.Faulted {
+			return t
+		}
+	}
+	return nil
+}
+
+// place finds a task in the source: "file:line:col" and the line's text.
+func (by Author) place(reference string) (where, text string) {
+	if by.Definition == nil || reference == "" {
+		return "", ""
+	}
+	var pos workflow.Pos
+	for t := range by.Definition.Tasks() {
+		if t.Reference == reference {
+			pos = t.Pos
+		}
+	}
+	lines := strings.Split(string(by.Source), "\n")
+	if !pos.IsValid() || pos.Line > len(lines) {
+		return "", ""
+	}
+	return fmt.Sprintf("%s:%d:%d", by.File, pos.Line, pos.Col), lines[pos.Line-1]
+}
