@@ -15,6 +15,7 @@ import (
 
 	"github.com/downbeat-dev/downbeat/internal/engine"
 	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/history"
 	"github.com/downbeat-dev/downbeat/internal/journal"
 	"github.com/downbeat-dev/downbeat/internal/lifecycle"
 	"github.com/downbeat-dev/downbeat/internal/value"
@@ -36,7 +37,7 @@ type InvalidError = engine.InvalidError
 type StartRequest = engine.StartRequest
 
 // Entry is one journal row with its events.
-type Entry = engine.Entry
+type Entry = history.Entry
 
 // Options is what a Control works on.
 type Options struct {
@@ -196,7 +197,7 @@ func (c *Control) Logs(ctx context.Context, id event.RunID) ([]LogFile, error) {
 
 // Rows reads the lines of a log and calls each for every one.
 func (f LogFile) Rows(each func(LogRow) error) error {
-	file, err := os.Open(f.Path)
+	file, err := os.Open(f.Path) //nolint:gosec // made by Logs
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) {
 			return ErrNoLog

@@ -95,17 +95,17 @@ func (e *Engine) prepare(ctx context.Context, q *StartRequest) (*start, error) {
 	if err := e.reserve(ctx); err != nil {
 		return nil, err
 	}
-	def, err := e.defs.take(q.Definition)
+	def, err := e.defs.Take(q.Definition)
 	if err != nil {
 		return nil, err
 	}
 	st := &start{id: NewRunID(e.o.Clock.Now()), q: q, def: def, ack: make(chan error, 1)}
-	if len(def.children) > 0 {
-		if st.names, st.with, err = e.defs.closure(ctx, def); err != nil {
+	if len(def.Children) > 0 {
+		if st.names, st.with, err = e.defs.Closure(ctx, def); err != nil {
 			return nil, err
 		}
 	}
-	if st.group, err = e.groups.key(def, q.Input); err != nil {
+	if st.group, err = def.Group(q.Input); err != nil {
 		return nil, err
 	}
 	return st, e.full(ctx, def, st.group)
@@ -141,9 +141,9 @@ func (s *shard) start(st *start) {
 	if trigger == "" {
 		trigger = "manual"
 	}
-	doc := &st.def.def.Document
+	doc := &st.def.Workflow.Document
 	body := &event.RunStarted{
-		Run: st.id, Revision: machine.Revision, Definition: st.def.digest, Namespace: doc.Namespace, Name: doc.Name,
+		Run: st.id, Revision: machine.Revision, Definition: st.def.Digest, Namespace: doc.Namespace, Name: doc.Name,
 		Version: doc.Version, Definitions: st.names, Input: q.Input, Trigger: trigger, Labels: q.Labels,
 		Runtime: s.e.o.Version, Directory: q.Directory,
 	}
@@ -168,8 +168,8 @@ func (s *shard) start(st *start) {
 // fresh puts a run whose first event is still to be applied in the shard.
 func (s *shard) fresh(id event.RunID, def *definition, body *event.RunStarted) *run {
 	r := &run{
-		id: id, s: s, def: def, m: machine.New(def.prog), view: view.New(), state: live, status: event.Running,
-		parent: body.Parent, started: body, directory: body.Directory, workflow: def.id, embedded: s.e.o.Embedded,
+		id: id, s: s, def: def, m: machine.New(def.Program), view: view.New(), state: live, status: event.Running,
+		parent: body.Parent, started: body, directory: body.Directory, workflow: def.ID, embedded: s.e.o.Embedded,
 	}
 	r.flight.request.Tag, r.flight.request.Queue = r, s.over
 	r.m.SetGuard(s.stopGuard)
@@ -215,7 +215,11 @@ func (e *Engine) poll(ctx context.Context, id event.RunID) (Result, error) {
 			return Result{ID: id}, fmt.Errorf("wait for run %s: %w", id, err)
 		}
 		if row.Status.Ended() {
-			return e.outcome(ctx, id)
+			end, err := e.Outcome(ctx, id)
+			if err != nil {
+				return Result{ID: id}, err
+			}
+			return Result{ID: id, Status: end.Status, Output: end.Output, Error: end.Error}, nil
 		}
 		if err := e.o.Clock.Sleep(ctx, pause); err != nil {
 			return Result{ID: id}, err
@@ -224,20 +228,6 @@ func (e *Engine) poll(ctx context.Context, id event.RunID) (Result, error) {
 			return Result{ID: id}, err
 		}
 	}
-}
-
-// outcome reads how an ended run ended from its journal.
-func (e *Engine) outcome(ctx context.Context, id event.RunID) (Result, error) {
-	evs, err := e.LastEvents(ctx, id)
-	if err != nil {
-		return Result{ID: id}, err
-	}
-	for i := len(evs) - 1; i >= 0; i-- {
-		if end, ok := evs[i].Body.(*event.RunEnded); ok {
-			return Result{ID: id, Status: end.Status, Output: end.Output, Error: end.Error}, nil
-		}
-	}
-	return Result{ID: id}, fmt.Errorf("run %s has ended but its journal does not say how: %w", id, journal.ErrCorrupt)
 }
 
 // Watch attaches a feed to a live run. ErrElsewhere when it is not live here.
@@ -284,7 +274,7 @@ func (e *Engine) Continue(ctx context.Context, id event.RunID, f *Feed) error {
 		if r == nil {
 			r = s.newLoading(id)
 			r.load = &loaded{done: done}
-			e.loader.read(id)
+			e.read(id)
 		} else {
 			done <- nil
 		}

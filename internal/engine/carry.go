@@ -1,12 +1,11 @@
 package engine
 
 import (
-	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/executor"
+	"github.com/downbeat-dev/downbeat/internal/history"
 	"github.com/downbeat-dev/downbeat/internal/journal"
 	"github.com/downbeat-dev/downbeat/internal/machine"
 	"github.com/downbeat-dev/downbeat/internal/value"
@@ -38,7 +37,7 @@ func (r *run) store(b *journal.Batch, c machine.Command) {
 func (r *run) carry(c machine.Command) {
 	switch c := c.(type) {
 	case *machine.Dispatch:
-		r.dispatch(c, nil, nil)
+		r.dispatch(c, false, nil)
 	case *machine.CancelAttempt:
 		r.cancelAttempt(c)
 	case *machine.StartTimer:
@@ -82,30 +81,30 @@ func (r *run) carryAgain(c machine.Command) {
 		switch {
 		case mutantLost:
 		case !c.MayRepeat:
-			r.dispatch(c, r.handle(c.Activation, c.Attempt), &event.TaskFailed{
+			r.dispatch(c, true, &event.TaskFailed{
 				Activation: c.Activation, Attempt: c.Attempt, Error: event.Problem{
 					Type: event.TypePrefix + event.Runtime, Status: 500, Title: "Interrupted", Instance: c.Reference,
 					Detail: "the process that carried out this task ended before it knew the outcome, and the task says interrupted: fault",
 				},
 			})
 		default:
-			r.dispatch(c, r.handle(c.Activation, c.Attempt), nil)
+			r.dispatch(c, true, nil)
 		}
 	case *machine.CancelAttempt:
 		d := &machine.Dispatch{Activation: c.Activation, Attempt: c.Attempt}
-		r.dispatch(d, r.handle(c.Activation, c.Attempt), &event.TaskCancelled{Activation: c.Activation, Attempt: c.Attempt, Unknown: true})
+		r.dispatch(d, true, &event.TaskCancelled{Activation: c.Activation, Attempt: c.Attempt, Unknown: true})
 	case *machine.StartChild:
-		r.s.e.loader.adopt(c.Child)
+		r.s.e.adopt(c.Child)
 	case *machine.CancelChild: // its inbox row is stored
-		r.s.e.loader.adopt(c.Child)
+		r.s.e.adopt(c.Child)
 	case *machine.StartTimer, *machine.StopTimer, *machine.Listen, *machine.Unlisten, *machine.Emit, *machine.ResolveSecrets, *machine.End:
 		r.carry(c)
 	}
 }
 
-// dispatch starts an attempt. With a handle, what an earlier process started is
-// ended first; with an answer, that is all, and the answer is the result.
-func (r *run) dispatch(d *machine.Dispatch, left *handle, answer event.Body) {
+// dispatch starts an attempt. When it is repeated, what an earlier process
+// started is ended first; with an answer, that is all, and the answer is the result.
+func (r *run) dispatch(d *machine.Dispatch, again bool, answer event.Body) {
 	e := r.s.e
 	if ex := e.o.Worker.Immediate(d.Kind); ex != nil && answer == nil {
 		q := &r.s.request
@@ -115,23 +114,28 @@ func (r *run) dispatch(d *machine.Dispatch, left *handle, answer event.Body) {
 		r.offer(body)
 		return
 	}
-	if answer != nil && left == nil {
+	kind, left, found := "", any(nil), false
+	if again {
+		kind, left, found = r.handles.Find(d.Activation, d.Attempt)
+	}
+	if answer != nil && !found {
 		r.s.send(message{kind: msgEvent, id: r.id, body: answer})
 		return
 	}
 	a := &worker.Attempt{
-		Answer: answer, Workspace: d.Workspace, Priority: r.def.priority, Iteration: d.Iteration, SecretNames: r.def.secretNames,
+		Answer: answer, Workspace: d.Workspace, Priority: r.def.Priority, Iteration: d.Iteration, SecretNames: r.def.SecretNames,
 	}
 	r.fill(&a.Request, d)
-	if left != nil {
-		a.Request.Kind, a.Handle = left.open()
+	if found {
+		a.Request.Kind, a.Handle = kind, left
 	}
-	id, activation, attempt, kind, s := r.id, d.Activation, d.Attempt, a.Request.Kind, r.s
+	id, activation, attempt, s := r.id, d.Activation, d.Attempt, r.s
+	kind = a.Request.Kind
 	a.Done = func(body event.Body) { s.send(message{kind: msgEvent, id: id, body: body}) }
 	a.Bind = func(handle value.Raw) (<-chan error, error) {
 		ack := make(chan error, 1)
 		ok := s.send(message{kind: msgCall, call: func(s *shard) {
-			s.bind(id, &event.AttemptStarted{Activation: activation, Attempt: attempt, Handle: wrap(kind, handle)}, ack)
+			s.bind(id, &event.AttemptStarted{Activation: activation, Attempt: attempt, Handle: history.Handle(kind, handle)}, ack)
 		}})
 		if !ok {
 			return nil, ErrStopped
@@ -148,7 +152,7 @@ func (r *run) dispatch(d *machine.Dispatch, left *handle, answer event.Body) {
 
 func (r *run) fill(q *executor.Request, d *machine.Dispatch) {
 	*q = executor.Request{
-		Run: r.id, Workflow: r.workflow, Namespace: r.def.def.Document.Namespace, WorkflowName: r.def.def.Document.Name,
+		Run: r.id, Workflow: r.workflow, Namespace: r.def.Workflow.Document.Namespace, WorkflowName: r.def.Workflow.Document.Name,
 		Reference: d.Reference, Name: d.Name, Activation: d.Activation, Attempt: d.Attempt, IdempotencyKey: d.IdempotencyKey,
 		Kind: d.Kind, Arguments: d.Arguments, BaseDirectory: r.directory, WantsAuthorization: d.WantsAuthorization,
 	}
@@ -161,57 +165,8 @@ func (s *shard) bind(id event.RunID, body *event.AttemptStarted, ack chan error)
 		ack <- ErrStopped
 		return
 	}
-	r.handles = append(r.handles, handle{body.Activation, body.Attempt, body.Handle})
 	r.apply(body)
 	r.acks = append(r.acks, ack)
-}
-
-// handle is what an attempt has started outside, by its journal.
-type handle struct {
-	activation event.Activation
-	attempt    int
-	value      value.Raw
-}
-
-// wrap puts the kind beside a handle, so that it can be found by it alone.
-func wrap(kind string, h value.Raw) value.Raw {
-	v, err := h.Any()
-	if err != nil {
-		v = nil
-	}
-	return value.FromAny(map[string]any{"kind": kind, "handle": v})
-}
-
-func (h *handle) open() (kind string, v any) {
-	all, err := h.value.Any()
-	if err != nil {
-		return "", nil
-	}
-	m, _ := all.(map[string]any)
-	kind, _ = m["kind"].(string)
-	return kind, m["handle"]
-}
-
-// handle is the last thing that an attempt has started outside; nil: none.
-func (r *run) handle(a event.Activation, attempt int) *handle {
-	for i := len(r.handles) - 1; i >= 0; i-- {
-		if h := &r.handles[i]; h.activation == a && h.attempt == attempt {
-			return h
-		}
-	}
-	return nil
-}
-
-// answered forgets the handles of an attempt that has ended.
-func (r *run) answered(a event.Activation, attempt int) {
-	kept := r.handles[:0]
-	for _, h := range r.handles {
-		if h.activation != a || h.attempt != attempt {
-			kept = append(kept, h)
-		}
-	}
-	clear(r.handles[len(kept):])
-	r.handles = kept
 }
 
 func (r *run) cancelAttempt(c *machine.CancelAttempt) {
@@ -229,7 +184,7 @@ func (r *run) cancelAttempt(c *machine.CancelAttempt) {
 // replay does not depend on today's.
 func (r *run) resolveSecrets(names []string) {
 	id, s := r.id, r.s
-	s.e.loader.do(func() {
+	s.e.crew.Do(func() {
 		body := &event.SecretsResolved{}
 		for _, name := range names {
 			found, err := s.e.o.Secrets.Resolve(s.e.ctx, name)
@@ -245,7 +200,7 @@ func (r *run) resolveSecrets(names []string) {
 
 // factFor is an inbox row for another run.
 func (r *run) factFor(to event.RunID, kind journal.InboxKind, key string, body event.Body) journal.InboxRow {
-	data := r.def.encodeFor(to, []event.Event{{At: r.at, Body: body}})
+	data := r.encodeFor(to, []event.Event{{At: r.at, Body: body}})
 	return journal.InboxRow{Run: to, Kind: kind, Key: key, Data: data, At: r.at}
 }
 
@@ -271,16 +226,3 @@ func sizeOf(body event.Body) int {
 // rawSize is the size of a value whose JSON is already there or small; big
 // values do not belong in the arena.
 func rawSize(v value.Raw) int { return min(v.Size(), 64<<10) + 16 }
-
-// problem is a runtime error of the engine's own, in the task's words.
-func problem(kind string, status int, title, format string, args ...any) *event.Problem {
-	return &event.Problem{Type: event.TypePrefix + kind, Status: status, Title: title, Detail: fmt.Sprintf(format, args...)}
-}
-
-// due is the wake time of a run that waits until at.
-func due(at time.Time, ok bool) time.Time {
-	if !ok {
-		return journal.NoWake
-	}
-	return at
-}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/journal"
@@ -40,11 +41,11 @@ func (r *run) storeChild(b *journal.Batch, c *machine.StartChild) {
 	id := body.Namespace + "/" + body.Name + ":" + body.Version
 	b.Starts = append(b.Starts, journal.StartRow{
 		ID: c.Child, Digest: body.Definition, Workflow: id, Trigger: body.Trigger, Parent: r.id, At: r.at,
-		Priority: r.def.priority, Status: event.Pending, Embedded: r.embedded, Directory: r.directory, Owned: true,
+		Priority: r.def.Priority, Status: event.Pending, Embedded: r.embedded, Directory: r.directory, Owned: true,
 	})
 	data := event.Append(nil, []event.Event{{At: r.at, Body: body}}, nil)
-	if r.def.sealed || r.childSealed(body.Definition) {
-		data = r.s.e.seal(c.Child, data)
+	if r.def.Sealed || r.childSealed(body.Definition) {
+		data = r.s.e.History.Seal(c.Child, data)
 	}
 	b.Appends = append(b.Appends, journal.Row{Run: c.Child, Sequence: 1, At: r.at, Revision: machine.Revision, Data: data})
 }
@@ -52,11 +53,10 @@ func (r *run) storeChild(b *journal.Batch, c *machine.StartChild) {
 // childSealed reports whether the child's own rows will be encrypted; when its
 // definition is not at hand, they are if they can be.
 func (r *run) childSealed(digest string) bool {
-	if d := r.s.e.defs.cached(digest); d != nil {
-		return d.sealed
+	if d := r.s.e.defs.Cached(digest); d != nil {
+		return d.Sealed
 	}
-	_, err := r.s.e.sealer()
-	return err == nil
+	return r.s.e.History.Seals() == nil
 }
 
 // childStored makes the child live once its first event is durable.
@@ -64,9 +64,10 @@ func (r *run) childStored(c *machine.StartChild) {
 	body := r.childStart(c)
 	if body == nil {
 		if c.Await {
-			p := problem(event.Configuration, 400, "Workflow not found",
-				"the run recorded no definition for %s when it started", c.Name)
-			p.Instance = c.Reference
+			p := &event.Problem{
+				Type: event.TypePrefix + event.Configuration, Status: 400, Title: "Workflow not found", Instance: c.Reference,
+				Detail: "the run recorded no definition for " + c.Name + " when it started",
+			}
 			r.offer(&event.ChildEnded{Activation: c.Activation, Attempt: c.Attempt, Child: c.Child, Status: event.Faulted, Error: p})
 		}
 		return
@@ -78,16 +79,16 @@ func (r *run) childStored(c *machine.StartChild) {
 				return
 			}
 			n := s.fresh(child, def, body)
-			n.sequence, n.at, n.status = 1, at, event.Pending
+			n.sequence, n.at, n.first, n.status = 1, at, at, event.Pending
 			n.begin(event.Event{At: at, Body: body})
 		}})
 	}
-	if def := e.defs.cached(body.Definition); def != nil {
+	if def := e.defs.Cached(body.Definition); def != nil {
 		begin(def)
 		return
 	}
-	e.loader.do(func() {
-		def, err := e.defs.read(e.ctx, body.Definition)
+	e.crew.Do(func() {
+		def, err := e.defs.Read(e.ctx, body.Definition)
 		if err != nil {
 			e.o.Logger.Error("child cannot begin", errAttr(err))
 			return
@@ -123,16 +124,7 @@ func (r *run) storeAct(b *journal.Batch, c *machine.CancelChild) {
 
 // splitID takes "namespace/name:version" apart.
 func splitID(id string) (ns, name, version string) {
-	for i := range len(id) {
-		if id[i] == '/' && ns == "" {
-			ns, id = id[:i], id[i+1:]
-			break
-		}
-	}
-	for i := len(id) - 1; i >= 0; i-- {
-		if id[i] == ':' {
-			return ns, id[:i], id[i+1:]
-		}
-	}
-	return ns, id, ""
+	ns, name, _ = strings.Cut(id, "/")
+	name, version, _ = strings.Cut(name, ":")
+	return ns, name, version
 }

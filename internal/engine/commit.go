@@ -127,7 +127,7 @@ func (r *run) storeRow(b *journal.Batch) {
 func (r *run) storeStart(b *journal.Batch) {
 	st := r.started
 	row := journal.StartRow{
-		ID: r.id, Digest: st.Definition, Workflow: r.workflow, Trigger: st.Trigger, At: r.at, Priority: r.def.priority,
+		ID: r.id, Digest: st.Definition, Workflow: r.workflow, Trigger: st.Trigger, At: r.at, Priority: r.def.Priority,
 		Concurrency: r.group, Status: event.Running, Embedded: r.embedded, Directory: st.Directory, Owned: true, Labels: st.Labels,
 	}
 	if st.Parent != nil {
@@ -288,5 +288,5 @@ func (r *run) reload(cause error) {
 	r.drop()
 	n := s.newLoading(r.id)
 	n.waits, n.feeds, n.early = waits, feeds, early
-	s.e.o.Clock.AfterFunc(pause, func() { s.e.loader.read(r.id) })
+	s.e.o.Clock.AfterFunc(pause, func() { s.e.read(r.id) })
 }

@@ -22,7 +22,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/downbeat-dev/downbeat/internal/definitions"
 	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/history"
 	"github.com/downbeat-dev/downbeat/internal/journal"
 	"github.com/downbeat-dev/downbeat/internal/lifecycle"
 	"github.com/downbeat-dev/downbeat/internal/program"
@@ -42,14 +44,6 @@ var (
 	// ErrDiverged: replay did not give what the journal recorded.
 	ErrDiverged = errors.New("replay diverged")
 )
-
-var errNoKey = errors.New("there is no key to encrypt with")
-
-// Sealer encrypts what is stored of runs that hold secrets. The additional data binds it to its run.
-type Sealer interface {
-	Seal(dst, plain, ad []byte) []byte
-	Open(dst, sealed, ad []byte) ([]byte, error)
-}
 
 // Options is what an engine is made of.
 type Options struct {
@@ -97,13 +91,15 @@ func (l *Limits) defaults() {
 
 // Engine advances the runs of this process. It is a lifecycle.Service.
 type Engine struct {
+	// History reads what is committed of runs, live or ended.
+	*history.History
+
 	o      Options
 	shards []*shard
-	defs   definitions
+	defs   *definitions.Cache
 	groups groups
-	loader loader
+	crew   *lifecycle.Crew
 	waker  waker
-	sealer func() (Sealer, error)
 
 	live atomic.Int64 // bytes that live runs hold, about
 
@@ -128,12 +124,12 @@ func New(o Options) *Engine {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if o.Sealer == nil {
-		o.Sealer = func() (Sealer, error) { return nil, errNoKey }
-	}
-	e := &Engine{o: o, sealer: sync.OnceValues(o.Sealer)}
+	e := &Engine{o: o, History: history.New(o.Store, o.Reader, o.Sealer)}
 	e.room.L = &e.mu
-	e.defs.init(e)
+	e.defs = definitions.New(definitions.Options{
+		Program: o.Program, Has: o.Worker.Has, Library: o.Library, Store: o.Store, Reader: o.Reader, Seals: e.Seals,
+	})
+	e.Use(e.defs)
 	e.groups.init()
 	for i := range o.Shards {
 		e.shards = append(e.shards, newShard(e, i))
@@ -158,7 +154,7 @@ func (e *Engine) Start(ctx context.Context) error {
 	for _, s := range e.shards {
 		e.done.Go(s.loop)
 	}
-	e.loader.start(e)
+	e.crew = lifecycle.NewCrew(loaders)
 	e.waker.start(e)
 	return nil
 }
@@ -176,7 +172,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 	e.room.Broadcast()
 	e.mu.Unlock()
 	e.waker.halt()
-	e.loader.halt()
+	e.crew.Halt()
 	e.o.Worker.Interrupt()
 	for _, s := range e.shards {
 		s.send(message{kind: msgStop})

@@ -5,13 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
-	"github.com/downbeat-dev/downbeat/internal/machine"
-	"github.com/downbeat-dev/downbeat/internal/program"
-	"github.com/downbeat-dev/downbeat/internal/value"
-	"github.com/downbeat-dev/downbeat/internal/workflow"
 )
 
 // groups bounds how many runs of a workflow are active at once
@@ -30,79 +25,28 @@ type group struct {
 
 func (g *groups) init() { g.by = make(map[string]*group) }
 
-// concurrency is a compiled metadata.downbeat.concurrency.
-type concurrency struct {
-	limit int
-	on    string
-	key   *program.Program // a workflow whose output is the key; nil: one key for all
-}
-
-// newConcurrency compiles the key as the one task of a workflow of its own, so
-// that expressions mean here what they mean everywhere.
-func newConcurrency(def *workflow.Definition, o program.Options) (*concurrency, error) {
-	if def.Downbeat == nil || def.Downbeat.Concurrency == nil || def.Downbeat.Concurrency.Limit <= 0 {
-		return nil, nil
-	}
-	c := def.Downbeat.Concurrency
-	out := &concurrency{limit: c.Limit, on: c.On}
-	if c.Key == nil {
-		return out, nil
-	}
-	from := workflow.Value{Pos: c.Key.Pos, Kind: workflow.ScalarValue, Scalar: c.Key.Source, Any: c.Key.Source}
-	prog, err := program.Compile(&workflow.Definition{
-		Document: def.Document, Evaluate: def.Evaluate, Output: &workflow.DataOut{As: &from},
-	}, o)
-	if err != nil {
-		return nil, fmt.Errorf("metadata.downbeat.concurrency.key: %w", err)
-	}
-	out.key = prog
-	return out, nil
-}
-
-// key names the group of a run with this input; "" when nothing bounds it.
-func (g *groups) key(def *definition, input value.Raw) (string, error) {
-	c := def.concurrency
-	if c == nil {
-		return "", nil
-	}
-	doc := &def.def.Document
-	name := doc.Namespace + "/" + doc.Name
-	if c.key == nil {
-		return name, nil
-	}
-	m := machine.New(c.key)
-	if _, err := m.Apply(event.Event{At: time.Unix(0, 0).UTC(), Body: &event.RunStarted{Input: input}}); err != nil {
-		return "", fmt.Errorf("concurrency key of %s: %w", def.id, err)
-	}
-	status, out, p := m.Result()
-	if status != event.Completed {
-		return "", fmt.Errorf("concurrency key of %s: %w", def.id, p)
-	}
-	return name + " " + string(out.JSON()), nil
-}
-
 // full reports whether a start would be rejected because of runs here or elsewhere.
 func (e *Engine) full(ctx context.Context, def *definition, name string) error {
-	if name == "" || def.concurrency.on != "reject" {
+	if name == "" || def.Concurrency.On != "reject" {
 		return nil
 	}
 	n, err := e.o.Reader.Active(ctx, name)
 	if err != nil {
 		return fmt.Errorf("count the active runs of %s: %w", name, err)
 	}
-	if n >= def.concurrency.limit {
+	if n >= def.Concurrency.Limit {
 		return rejected(def)
 	}
 	return nil
 }
 
 func rejected(def *definition) error {
-	return fmt.Errorf("workflow %s: %d runs are active and its concurrency limit is %d: %w", def.id, def.concurrency.limit, def.concurrency.limit, ErrRejected)
+	return fmt.Errorf("workflow %s: %d runs are active and its concurrency limit is %d: %w", def.ID, def.Concurrency.Limit, def.Concurrency.Limit, ErrRejected)
 }
 
 // enter gives a run a place in its group; false: it waits, or is refused.
 func (g *groups) enter(r *run) bool {
-	c := r.def.concurrency
+	c := r.def.Concurrency
 	if c == nil {
 		return true
 	}
@@ -113,24 +57,24 @@ func (g *groups) enter(r *run) bool {
 		p = &group{}
 		g.by[r.group] = p
 	}
-	if len(p.active) < c.limit {
+	if len(p.active) < c.Limit {
 		p.active = append(p.active, r)
 		return true
 	}
-	switch c.on {
+	switch c.On {
 	case "reject":
 		r.group = ""
 		r.abandon(rejected(r.def))
 		r.drop()
 		return false
 	case "replace":
-		for _, old := range p.active[:len(p.active)-c.limit+1] {
+		for _, old := range p.active[:len(p.active)-c.Limit+1] {
 			id := old.id
 			old.s.send(message{kind: msgEvent, id: id, body: &event.CancelRequested{By: "concurrency", Reason: "replaced by run " + r.id.String()}})
 		}
 	}
 	i := len(p.queue)
-	for i > 0 && p.queue[i-1].def.priority < r.def.priority {
+	for i > 0 && p.queue[i-1].def.Priority < r.def.Priority {
 		i--
 	}
 	p.queue = slices.Insert(p.queue, i, r)
@@ -158,7 +102,7 @@ func (r *run) leaveGroup() {
 	same := func(x *run) bool { return x == r }
 	p.queue = slices.DeleteFunc(p.queue, same)
 	p.active = slices.DeleteFunc(p.active, same)
-	for len(p.queue) > 0 && len(p.active) < r.def.concurrency.limit {
+	for len(p.queue) > 0 && len(p.active) < r.def.Concurrency.Limit {
 		next := p.queue[0]
 		p.queue = slices.Delete(p.queue, 0, 1)
 		p.active = append(p.active, next)

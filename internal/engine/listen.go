@@ -2,9 +2,9 @@ package engine
 
 import (
 	"slices"
-	"time"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/history"
 	"github.com/downbeat-dev/downbeat/internal/journal"
 	"github.com/downbeat-dev/downbeat/internal/machine"
 	"github.com/downbeat-dev/downbeat/internal/value"
@@ -24,8 +24,6 @@ type listener struct {
 	types      []string
 	behind     bool
 }
-
-const eventPage = 256
 
 // again forgets, after a replay, that listeners have been offered early events:
 // the machine knows which ones the run has consumed.
@@ -68,12 +66,12 @@ func (r *run) look() {
 	}
 	r.looking = true
 	e, s, id := r.s.e, r.s, r.id
-	q := question{listens: len(r.listen.on) > 0, cursor: r.listen.cursor, known: r.listen.known, since: r.begunAt(), types: r.listen.types()}
+	q := history.Question{Listens: len(r.listen.on) > 0, Cursor: r.listen.cursor, Known: r.listen.known, Since: r.first, Types: r.listen.types()}
 	for i := range r.listen.on {
-		q.early = q.early || r.listen.on[i].behind
+		q.Early = q.Early || r.listen.on[i].behind
 	}
-	e.loader.do(func() {
-		found := e.answer(id, q)
+	e.crew.Do(func() {
+		found := e.Ask(e.ctx, id, q)
 		s.send(message{kind: msgCall, call: func(s *shard) {
 			if s.runs[id] == r {
 				r.found(found)
@@ -82,141 +80,37 @@ func (r *run) look() {
 	})
 }
 
-// question is what a run wants to know of the store.
-type question struct {
-	listens, known, early bool
-	cursor                int64
-	since                 time.Time
-	types                 []string
-}
-
-// answers are what the store said.
-type answers struct {
-	facts  []journal.InboxRow
-	early  []journal.CloudEvent // accepted since the run started, up to the cursor
-	fresh  []journal.CloudEvent // after the cursor
-	cursor int64                // everything up to here is in fresh, or of no wanted type
-	more   bool
-	asked  bool
-	err    error
-}
-
-// answer runs on a loader.
-func (e *Engine) answer(id event.RunID, q question) (a answers) {
-	store := e.o.Store
-	if a.facts, a.err = store.Inbox(e.ctx, id); a.err != nil || !q.listens {
-		return a
-	}
-	begin, err := int64(0), error(nil)
-	if !q.known || q.early {
-		if begin, err = e.sequenceAt(q.since); err != nil {
-			a.err = err
-			return a
-		}
-	}
-	if !q.known {
-		q.cursor = max(q.cursor, begin)
-	}
-	a.asked, a.cursor = true, q.cursor
-	if q.early && begin < q.cursor {
-		if a.early, a.err = e.eventsBetween(begin, q.cursor, q.types); a.err != nil {
-			return a
-		}
-	}
-	if a.fresh, a.err = store.CloudEvents(e.ctx, q.cursor, q.types, eventPage); a.err != nil {
-		return a
-	}
-	if n := len(a.fresh); n > 0 {
-		a.cursor = a.fresh[n-1].Sequence
-		a.more = n == eventPage
-	}
-	return a
-}
-
-func (e *Engine) eventsBetween(after, upTo int64, types []string) ([]journal.CloudEvent, error) {
-	var out []journal.CloudEvent
-	for after < upTo {
-		page, err := e.o.Store.CloudEvents(e.ctx, after, types, eventPage)
-		if err != nil || len(page) == 0 {
-			return out, err
-		}
-		for _, ev := range page {
-			if ev.Sequence > upTo {
-				return out, nil
-			}
-			out = append(out, ev)
-			after = ev.Sequence
-		}
-	}
-	return out, nil
-}
-
-// sequenceAt is the sequence before the first cloud event accepted at or after
-// a time. Acceptance times rise with the sequence, so halving finds it.
-func (e *Engine) sequenceAt(since time.Time) (int64, error) {
-	before := func(after int64) (bool, error) { // is the first event beyond after an older one?
-		page, err := e.o.Store.CloudEvents(e.ctx, after, nil, 1)
-		return err == nil && len(page) > 0 && page[0].At.Before(since), err
-	}
-	low, high := int64(0), int64(1)
-	older, err := before(0)
-	if err != nil || !older {
-		return 0, err
-	}
-	for {
-		if older, err = before(high); err != nil {
-			return 0, err
-		}
-		if !older {
-			break
-		}
-		low, high = high, high*2
-	}
-	for low < high { // before(low) holds or low is 0, before(high) does not
-		mid := low + (high-low)/2
-		if older, err = before(mid); err != nil {
-			return 0, err
-		}
-		if older {
-			low = mid + 1
-		} else {
-			high = mid
-		}
-	}
-	return low, nil
-}
-
 // found applies what look has read.
-func (r *run) found(a answers) {
+func (r *run) found(a history.Answer) {
 	r.looking = false
 	if !r.present() || r.end != nil {
 		return
 	}
-	if a.err != nil {
+	if a.Err != nil {
 		if r.s.e.Err() == nil && !r.s.stopping {
-			r.s.e.o.Logger.Warn("run cannot read its inbox", errAttr(a.err))
+			r.s.e.o.Logger.Warn("run cannot read its inbox", errAttr(a.Err))
 		}
 		return
 	}
-	for i := range a.facts {
-		r.take(&a.facts[i])
+	for i := range a.Facts {
+		r.take(&a.Facts[i])
 	}
-	if a.asked {
-		for i := range a.early {
-			r.offerEarly(&a.early[i])
+	if a.Asked {
+		for i := range a.Early {
+			r.offerEarly(&a.Early[i])
 		}
 		for i := range r.listen.on {
 			r.listen.on[i].behind = r.listen.on[i].behind && r.lookMore
 		}
 		r.listen.known = true
-		for i := range a.fresh {
-			if ev := &a.fresh[i]; ev.Sequence > r.listen.cursor {
+		for i := range a.Fresh {
+			if ev := &a.Fresh[i]; ev.Sequence > r.listen.cursor {
 				r.offerFresh(ev)
 			}
 		}
-		r.listen.cursor = max(r.listen.cursor, a.cursor)
+		r.listen.cursor = max(r.listen.cursor, a.Cursor)
 	}
-	if r.lookMore || a.more {
+	if r.lookMore || a.More {
 		r.lookMore = false
 		r.look()
 		return
@@ -299,12 +193,4 @@ func (r *run) take(row *journal.InboxRow) {
 // factsDone forgets rows whose removal is durable.
 func (r *run) factsDone(ids []int64) {
 	r.seen = slices.DeleteFunc(r.seen, func(id int64) bool { return slices.Contains(ids, id) })
-}
-
-// begunAt is when the run started: its first event's time.
-func (r *run) begunAt() time.Time {
-	if !r.first.IsZero() {
-		return r.first
-	}
-	return r.at
 }

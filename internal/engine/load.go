@@ -1,76 +1,21 @@
 package engine
 
 import (
-	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/history"
 	"github.com/downbeat-dev/downbeat/internal/journal"
 	"github.com/downbeat-dev/downbeat/internal/machine"
 	"github.com/downbeat-dev/downbeat/internal/view"
 )
 
-// loader does what blocks (reading the store, resolving secrets) beside the shards.
-type loader struct {
-	e    *Engine
-	mu   sync.Mutex
-	cond sync.Cond
-	todo []func()
-	over bool
-	all  sync.WaitGroup
-}
-
+// loaders is how many goroutines read the store and resolve secrets beside the shards.
 const loaders = 2
-
-func (l *loader) start(e *Engine) {
-	l.e = e
-	l.cond.L = &l.mu
-	for range loaders {
-		l.all.Go(l.loop)
-	}
-}
-
-func (l *loader) loop() {
-	for {
-		l.mu.Lock()
-		for len(l.todo) == 0 && !l.over {
-			l.cond.Wait()
-		}
-		if l.over {
-			l.mu.Unlock()
-			return
-		}
-		f := l.todo[0]
-		l.todo[0] = nil
-		if l.todo = l.todo[1:]; len(l.todo) == 0 {
-			l.todo = nil
-		}
-		l.mu.Unlock()
-		f()
-	}
-}
-
-// do runs f soon; not when the engine stops first.
-func (l *loader) do(f func()) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.todo = append(l.todo, f)
-	l.cond.Signal()
-}
-
-func (l *loader) halt() {
-	l.mu.Lock()
-	l.over = true
-	l.cond.Broadcast()
-	l.mu.Unlock()
-	l.all.Wait()
-}
 
 // loaded is a run as read from the store, or why it could not be read.
 type loaded struct {
@@ -87,28 +32,20 @@ func (l *loaded) finish(err error) {
 	}
 }
 
-// record is a stored run, decoded.
-type record struct {
-	*journal.Record
-	def   *definition
-	rows  [][]event.Event
-	state []byte // of the snapshot, opened
-}
-
 // adopt takes a run over when its owner has ended, and reads it.
-func (l *loader) adopt(id event.RunID) {
-	l.do(func() {
-		err := l.e.o.Store.Claim(l.e.ctx, id)
+func (e *Engine) adopt(id event.RunID) {
+	e.crew.Do(func() {
+		err := e.o.Store.Claim(e.ctx, id)
 		if err != nil {
 			if !errors.Is(err, journal.ErrNotOwner) && !errors.Is(err, journal.ErrNotFound) {
-				l.e.o.Logger.Warn("run cannot be taken over", slog.String("run", id.String()), errAttr(err))
+				e.o.Logger.Warn("run cannot be taken over", slog.String("run", id.String()), errAttr(err))
 			}
 			return
 		}
-		l.e.shard(id).send(message{kind: msgCall, call: func(s *shard) {
+		e.shard(id).send(message{kind: msgCall, call: func(s *shard) {
 			if s.runs[id] == nil && !s.stopping {
 				s.newLoading(id)
-				l.read(id)
+				e.read(id)
 			}
 		}})
 	})
@@ -123,10 +60,10 @@ func (s *shard) newLoading(id event.RunID) *run {
 }
 
 // read reads a run that its shard waits for.
-func (l *loader) read(id event.RunID) {
-	l.do(func() {
-		rec, err := l.e.record(l.e.ctx, id)
-		l.e.shard(id).send(message{kind: msgCall, call: func(s *shard) {
+func (e *Engine) read(id event.RunID) {
+	e.crew.Do(func() {
+		rec, err := e.History.Load(e.ctx, id)
+		e.shard(id).send(message{kind: msgCall, call: func(s *shard) {
 			if r := s.runs[id]; r != nil && r.state == loading {
 				r.loaded(rec, err)
 			}
@@ -134,33 +71,8 @@ func (l *loader) read(id event.RunID) {
 	})
 }
 
-// record reads and decodes a run.
-func (e *Engine) record(ctx context.Context, id event.RunID) (*record, error) {
-	stored, err := e.o.Store.Load(ctx, id)
-	if err != nil {
-		return nil, fmt.Errorf("load run %s: %w", id, err)
-	}
-	rec := &record{Record: stored}
-	for i := range stored.Rows {
-		events, err := e.Decode(ctx, id, stored.Rows[i].Data)
-		if err != nil {
-			return nil, fmt.Errorf("sequence %d: %w", stored.Rows[i].Sequence, err)
-		}
-		rec.rows = append(rec.rows, events)
-	}
-	if stored.Snapshot != nil {
-		if rec.state, err = e.unseal(id, stored.Snapshot.State); err != nil {
-			return nil, fmt.Errorf("snapshot of run %s: %w", id, err)
-		}
-	}
-	if rec.def, err = e.defs.read(ctx, stored.Run.Digest); err != nil {
-		return nil, fmt.Errorf("load run %s: %w", id, err)
-	}
-	return rec, nil
-}
-
 // loaded makes a run live from what was read.
-func (r *run) loaded(rec *record, err error) {
+func (r *run) loaded(rec *history.Record, err error) {
 	if err == nil && rec.Run.Status.Ended() {
 		r.tellEnd(rec)
 		return
@@ -187,10 +99,10 @@ func (r *run) loaded(rec *record, err error) {
 }
 
 // tellEnd answers those who wait for a run that has ended meanwhile.
-func (r *run) tellEnd(rec *record) {
+func (r *run) tellEnd(rec *history.Record) {
 	var res outcome
 	res.ID, res.Status = r.id, rec.Run.Status
-	for _, events := range rec.rows {
+	for _, events := range rec.Events {
 		for _, ev := range events {
 			if end, ok := ev.Body.(*event.RunEnded); ok {
 				res.Output, res.Error = end.Output, end.Error
@@ -210,7 +122,7 @@ func (r *run) tellEnd(rec *record) {
 
 // halted suspends a run that cannot be continued, so that nobody tries in a
 // circle, and says why in its row.
-func (r *run) halted(rec *record, cause error) {
+func (r *run) halted(rec *history.Record, cause error) {
 	if rec != nil {
 		u := journal.RunUpdate{ID: r.id, Status: event.Suspended, Error: cause.Error(), WakeAt: journal.NoWake}
 		q := &journal.Request{Batch: journal.Batch{Updates: []journal.RunUpdate{u}}}
@@ -228,23 +140,23 @@ func (r *run) halted(rec *record, cause error) {
 }
 
 // replay rebuilds the machine and compares the hash of every commit (M6).
-func (r *run) replay(rec *record) error {
-	r.def, r.workflow = rec.def, rec.Run.Workflow
+func (r *run) replay(rec *history.Record) error {
+	r.def, r.workflow = rec.Definition, rec.Run.Workflow
 	r.embedded, r.directory = rec.Run.Embedded, rec.Run.Directory
 	r.status, r.state = rec.Run.Status, live
 	if rec.Run.Status == event.Pending {
 		return r.replayPending(rec)
 	}
-	r.m, r.view = machine.New(rec.def.prog), view.New()
+	r.m, r.view = machine.New(rec.Definition.Program), view.New()
 	if rec.Snapshot != nil {
 		if err := r.restore(rec); err != nil {
 			return err
 		}
 	}
 	r.m.SetGuard(nil)
-	for i := range rec.rows {
+	for i := range rec.Events {
 		row := &rec.Rows[i]
-		if err := r.replayRow(row, rec.rows[i]); err != nil {
+		if err := r.replayRow(row, rec.Events[i]); err != nil {
 			return err
 		}
 	}
@@ -269,14 +181,10 @@ func (r *run) replayRow(row *journal.Row, events []event.Event) error {
 			r.started, r.parent = b, b.Parent
 		case *event.RunForked:
 			r.started, r.parent = &b.Start, b.Start.Parent
-		case *event.AttemptStarted:
-			r.handles = append(r.handles, handle{b.Activation, b.Attempt, b.Handle})
 		case *event.CloudEventReceived:
 			r.listen.cursor = max(r.listen.cursor, b.Sequence)
 		}
-		if len(r.handles) > 0 {
-			r.forget(ev.Body)
-		}
+		r.handles.Note(ev.Body)
 		if err := r.again(ev); err != nil {
 			return fmt.Errorf("replay sequence %d: %w", row.Sequence, err)
 		}
@@ -310,20 +218,20 @@ func (r *run) again(ev event.Event) error {
 }
 
 // replayPending takes up a run whose first event is stored and was never applied.
-func (r *run) replayPending(rec *record) error {
-	if len(rec.rows) == 0 || len(rec.rows[0]) == 0 {
+func (r *run) replayPending(rec *history.Record) error {
+	if len(rec.Events) == 0 || len(rec.Events[0]) == 0 {
 		return fmt.Errorf("journal of run %s is empty: %w", r.id, journal.ErrCorrupt)
 	}
-	first := rec.rows[0][0]
+	first := rec.Events[0][0]
 	st, ok := first.Body.(*event.RunStarted)
 	if !ok {
 		return fmt.Errorf("journal of run %s does not begin with its start: %w", r.id, journal.ErrCorrupt)
 	}
 	r.started, r.parent, r.sequence, r.at, r.first = st, st.Parent, 1, first.At, first.At
-	r.m, r.view = machine.New(rec.def.prog), view.New()
+	r.m, r.view = machine.New(rec.Definition.Program), view.New()
 	r.m.SetGuard(r.s.stopGuard)
 	r.grow(baseBytes)
-	group, err := r.s.e.groups.key(r.def, st.Input)
+	group, err := r.def.Group(st.Input)
 	if err != nil {
 		return err
 	}
@@ -403,79 +311,27 @@ func outstandingKey(c machine.Command) string {
 
 // storeSnapshot writes the machine and the task list after this row.
 func (r *run) storeSnapshot(b *journal.Batch) {
-	const form = 1
-	state := []byte{form}
-	state = binary.AppendVarint(state, r.at.UnixMicro())
-	state = binary.AppendVarint(state, r.listen.cursor)
-	first := event.Append(nil, []event.Event{{At: r.first, Body: r.started}}, nil)
-	notes := make([]event.Event, 0, len(r.handles))
-	for _, h := range r.handles {
-		notes = append(notes, event.Event{At: r.at, Body: &event.AttemptStarted{Activation: h.activation, Attempt: h.attempt, Handle: h.value}})
-	}
-	for _, part := range [][]byte{first, event.Append(nil, notes, nil), r.view.Encode(nil), r.m.Snapshot()} {
-		state = binary.AppendUvarint(state, uint64(len(part)))
-		state = append(state, part...)
-	}
+	st := history.State{First: r.first, At: r.at, Cursor: r.listen.cursor, Started: r.started, Attempts: r.handles, View: r.view, Machine: r.m}
+	state := st.Append(nil)
 	r.s.e.account(int64(len(state)) - r.bytes)
 	r.bytes = int64(len(state))
 	r.grown.events, r.grown.bytes, r.grown.last = 0, 0, len(state)
-	if r.def.sealed {
-		state = r.s.e.seal(r.id, state)
+	if r.def.Sealed {
+		state = r.s.e.History.Seal(r.id, state)
 	}
 	b.Snapshots = []journal.Snapshot{{Run: r.id, Sequence: r.sequence, State: state}}
 }
 
 // restore is the opposite of storeSnapshot.
-func (r *run) restore(rec *record) error {
-	bad := fmt.Errorf("snapshot of run %s at sequence %d is damaged: %w", r.id, rec.Snapshot.Sequence, journal.ErrCorrupt)
-	b := rec.state
-	if len(b) < 2 || b[0] != 1 {
-		return bad
-	}
-	b = b[1:]
-	numbers := [2]int64{}
-	for i := range numbers {
-		v, n := binary.Varint(b)
-		if n <= 0 {
-			return bad
-		}
-		numbers[i], b = v, b[n:]
-	}
-	var parts [4][]byte
-	for i := range parts {
-		size, n := binary.Uvarint(b)
-		if n <= 0 || size > uint64(len(b)-n) {
-			return bad
-		}
-		parts[i], b = b[n:n+int(size)], b[n+int(size):] //nolint:gosec // size is at most len(b)
-	}
-	r.at, r.listen.cursor = time.UnixMicro(numbers[0]).UTC(), numbers[1]
-	first, err := event.Decode(parts[0], nil)
-	if err != nil || len(first) != 1 {
-		return bad
-	}
-	st, ok := first[0].Body.(*event.RunStarted)
-	if !ok {
-		return bad
-	}
-	r.started, r.parent, r.first = st, st.Parent, first[0].At
-	notes, err := event.Decode(parts[1], nil)
+func (r *run) restore(rec *history.Record) error {
+	st, err := history.ReadState(rec.Definition.Program, rec.State)
 	if err != nil {
-		return bad
+		return fmt.Errorf("run %s at sequence %d: %w", r.id, rec.Snapshot.Sequence, err)
 	}
-	for _, ev := range notes {
-		if b, ok := ev.Body.(*event.AttemptStarted); ok {
-			r.handles = append(r.handles, handle{b.Activation, b.Attempt, b.Handle})
-		}
-	}
-	if r.view, err = view.Decode(parts[2]); err != nil {
-		return bad
-	}
-	if r.m, err = machine.Restore(rec.def.prog, parts[3]); err != nil {
-		return fmt.Errorf("snapshot of run %s at sequence %d: %w", r.id, rec.Snapshot.Sequence, err)
-	}
+	r.first, r.at, r.listen.cursor, r.view, r.m = st.First, st.At, st.Cursor, st.View, st.Machine
+	r.started, r.parent, r.handles = st.Started, st.Started.Parent, st.Attempts
 	r.sequence = rec.Snapshot.Sequence
-	r.grown.last = len(rec.state)
+	r.grown.last = len(rec.State)
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/history"
 	"github.com/downbeat-dev/downbeat/internal/journal"
 	"github.com/downbeat-dev/downbeat/internal/machine"
 	"github.com/downbeat-dev/downbeat/internal/view"
@@ -62,7 +63,7 @@ type run struct {
 
 	waits    []waiter
 	feeds    []*Feed
-	handles  []handle
+	handles  history.Attempts
 	early    []event.Body // came while the run was not live
 	listen   listening
 	seen     []int64  // inbox rows dealt with, not yet durably
@@ -157,6 +158,7 @@ func (r *run) apply(body event.Body) {
 	if _, fired := body.(*event.TimerFired); !mutantForget || !fired {
 		r.events = append(r.events, ev)
 	}
+	r.handles.Note(body)
 	if note {
 		if !r.more {
 			r.s.touch(r)
@@ -164,22 +166,7 @@ func (r *run) apply(body event.Body) {
 		return
 	}
 	r.last = max(0, len(r.events)-1)
-	if len(r.handles) > 0 {
-		r.forget(body)
-	}
 	r.took(step)
-}
-
-// forget drops the handles of an attempt that has its answer.
-func (r *run) forget(body event.Body) {
-	switch b := body.(type) {
-	case *event.TaskCompleted:
-		r.answered(b.Activation, b.Attempt)
-	case *event.TaskFailed:
-		r.answered(b.Activation, b.Attempt)
-	case *event.TaskCancelled:
-		r.answered(b.Activation, b.Attempt)
-	}
 }
 
 // proceed continues a machine that yielded.

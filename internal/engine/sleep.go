@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/journal"
 	"github.com/downbeat-dev/downbeat/internal/machine"
 )
 
@@ -27,7 +28,10 @@ func (r *run) maySleep() (time.Time, bool) {
 	if enough := r.s.e.patience(); ok && at.Sub(r.s.now) <= enough {
 		return time.Time{}, false
 	}
-	return due(at, ok), true
+	if !ok {
+		at = journal.NoWake
+	}
+	return at, true
 }
 
 // rest lets a run that has nothing to do leave memory when it waits for long.
@@ -54,12 +58,12 @@ func (r *run) fallAsleep() {
 	}
 	n := s.newLoading(r.id)
 	n.early, n.acks, n.waits, n.feeds = early, acks, waits, feeds
-	s.e.loader.do(func() {
+	s.e.crew.Do(func() {
 		if err := s.e.o.Store.Claim(s.e.ctx, r.id); err != nil {
 			s.send(message{kind: msgCall, call: func(*shard) { n.abandon(ErrElsewhere); n.drop() }})
 			return
 		}
-		s.e.loader.read(r.id)
+		s.e.read(r.id)
 	})
 }
 

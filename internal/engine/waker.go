@@ -123,7 +123,7 @@ func (s *shard) due(id event.RunID, group *sync.WaitGroup) {
 	case r == nil:
 		r = s.newLoading(id)
 		r.load = &loaded{group: group}
-		s.e.loader.read(id)
+		s.e.read(id)
 	case r.present() && r.end == nil && r.load == nil:
 		r.load = &loaded{group: group}
 		r.wakes = true

@@ -69,7 +69,7 @@ func (k *keeper) loop(ctx context.Context) {
 	pruned := k.clock.Monotonic()
 	for k.clock.Sleep(ctx, checkpointEvery) == nil {
 		if err := k.store.Checkpoint(ctx); err != nil && ctx.Err() == nil {
-			k.logger.Warn("checkpoint", slog.String("error", err.Error()))
+			k.logger.WarnContext(ctx, "checkpoint", slog.String("error", err.Error()))
 		}
 		if k.prunes && k.clock.Since(pruned) >= pruneEvery {
 			k.prune(ctx)
@@ -84,12 +84,12 @@ func (k *keeper) prune(ctx context.Context) {
 		n, more, err := k.store.Prune(ctx, r, pruneSlice)
 		if err != nil {
 			if ctx.Err() == nil {
-				k.logger.Warn("prune", slog.String("error", err.Error()))
+				k.logger.WarnContext(ctx, "prune", slog.String("error", err.Error()))
 			}
 			return
 		}
 		if n > 0 {
-			k.logger.Debug("pruned", slog.Int("runs", n))
+			k.logger.DebugContext(ctx, "pruned", slog.Int("runs", n))
 		}
 		if !more {
 			break

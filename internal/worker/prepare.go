@@ -233,7 +233,7 @@ func (l *attemptLog) open() bool {
 		l.broken = true
 		return false
 	}
-	f, err := os.OpenFile(l.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	f, err := os.OpenFile(l.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600) //nolint:gosec // made of hashes within the data directory
 	if err != nil {
 		l.broken = true
 		return false

@@ -257,7 +257,7 @@ func (w *Worker) supervise(ctx context.Context, j *job) event.Body {
 	case <-late.C:
 	}
 	q := &j.Request
-	w.o.Logger.Warn("attempt does not end", slog.String("run", q.Run.String()), slog.String("task", q.Reference), slog.String("kind", q.Kind))
+	w.o.Logger.WarnContext(ctx, "attempt does not end", slog.String("run", q.Run.String()), slog.String("task", q.Reference), slog.String("kind", q.Kind))
 	if errors.Is(context.Cause(ctx), lifecycle.ErrStopping) {
 		return nil
 	}
@@ -277,7 +277,7 @@ func (w *Worker) perform(ctx context.Context, j *job) event.Body {
 	if j.Handle != nil {
 		if re, ok := ex.(executor.Reattacher); ok {
 			if err := recoverHandle(ctx, re, j.Handle); err != nil {
-				w.o.Logger.Warn("what an earlier process started could not be ended", slog.String("run", q.Run.String()),
+				w.o.Logger.WarnContext(ctx, "what an earlier process started could not be ended", slog.String("run", q.Run.String()),
 					slog.String("task", q.Reference), slog.String("error", err.Error()))
 			}
 			if errors.Is(context.Cause(ctx), lifecycle.ErrStopping) {

@@ -1,9 +1,10 @@
-package engine
+package history
 
 import (
 	"context"
 	"fmt"
 
+	"github.com/downbeat-dev/downbeat/internal/definitions"
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/journal"
 	"github.com/downbeat-dev/downbeat/internal/machine"
@@ -12,8 +13,8 @@ import (
 )
 
 // Show makes the view of a run from its committed journal, whoever owns it.
-func (e *Engine) Show(ctx context.Context, id event.RunID) (*view.Run, error) {
-	row, err := e.o.Reader.Run(ctx, id)
+func (h *History) Show(ctx context.Context, id event.RunID) (*view.Run, error) {
+	row, err := h.reader.Run(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("show run %s: %w", id, err)
 	}
@@ -24,32 +25,32 @@ func (e *Engine) Show(ctx context.Context, id event.RunID) (*view.Run, error) {
 	if !row.Parent.IsZero() {
 		out.Parent = row.Parent.String()
 	}
-	def, err := e.defs.read(ctx, row.Digest)
+	def, err := h.definitions.Read(ctx, row.Digest)
 	if err != nil {
 		return nil, err
 	}
 	if row.Status.Ended() {
-		err = e.showEnded(ctx, id, out)
+		err = h.showEnded(ctx, id, out)
 	} else {
-		err = e.showLive(ctx, id, def, out)
+		err = h.showLive(ctx, id, def, out)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if def.def.Downbeat != nil && len(def.def.Downbeat.Sensitive) > 0 {
-		hide(out, def.def.Downbeat.Sensitive)
+	if def.Workflow.Downbeat != nil && len(def.Workflow.Downbeat.Sensitive) > 0 {
+		hide(out, def.Workflow.Downbeat.Sensitive)
 	}
 	return out, nil
 }
 
 // showEnded reads the first event and the last one, which holds the task list.
-func (e *Engine) showEnded(ctx context.Context, id event.RunID, out *view.Run) error {
-	first, err := e.o.Reader.Journal(ctx, id, 0, 1)
+func (h *History) showEnded(ctx context.Context, id event.RunID, out *view.Run) error {
+	first, err := h.reader.Journal(ctx, id, 0, 1)
 	if err != nil {
 		return fmt.Errorf("show run %s: %w", id, err)
 	}
 	if len(first) > 0 {
-		events, err := e.Decode(ctx, id, first[0].Data)
+		events, err := h.Decode(ctx, id, first[0].Data)
 		if err != nil {
 			return err
 		}
@@ -59,7 +60,7 @@ func (e *Engine) showEnded(ctx context.Context, id event.RunID, out *view.Run) e
 			}
 		}
 	}
-	events, err := e.LastEvents(ctx, id)
+	events, err := h.Last(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -77,17 +78,17 @@ func (e *Engine) showEnded(ctx context.Context, id event.RunID, out *view.Run) e
 }
 
 // showLive replays the journal: what is durable, and nothing that is not.
-func (e *Engine) showLive(ctx context.Context, id event.RunID, def *definition, out *view.Run) error {
+func (h *History) showLive(ctx context.Context, id event.RunID, def *definitions.Definition, out *view.Run) error {
 	const page = 256
 	b := view.New()
-	m := machine.New(def.prog)
+	m := machine.New(def.Program)
 	for after := int64(0); ; {
-		rows, err := e.o.Reader.Journal(ctx, id, after, page)
+		rows, err := h.reader.Journal(ctx, id, after, page)
 		if err != nil {
 			return fmt.Errorf("show run %s: %w", id, err)
 		}
 		for i := range rows {
-			events, err := e.Decode(ctx, id, rows[i].Data)
+			events, err := h.Decode(ctx, id, rows[i].Data)
 			if err != nil {
 				return err
 			}
@@ -133,14 +134,14 @@ type Entry struct {
 }
 
 // Journal reads rows of a run after a sequence, at most limit.
-func (e *Engine) Journal(ctx context.Context, id event.RunID, after int64, limit int) ([]Entry, error) {
-	rows, err := e.o.Reader.Journal(ctx, id, after, limit)
+func (h *History) Journal(ctx context.Context, id event.RunID, after int64, limit int) ([]Entry, error) {
+	rows, err := h.reader.Journal(ctx, id, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("journal of run %s: %w", id, err)
 	}
 	out := make([]Entry, 0, len(rows))
 	for _, row := range rows {
-		events, err := e.Decode(ctx, id, row.Data)
+		events, err := h.Decode(ctx, id, row.Data)
 		if err != nil {
 			return nil, fmt.Errorf("sequence %d: %w", row.Sequence, err)
 		}
