@@ -112,7 +112,7 @@ func (a *app) explain(err error) int {
 	var e *exit
 	if !errors.As(err, &e) {
 		e = &exit{code: exitFaulted, err: err}
-		if m, ok := errors.AsType[*forms.Mistake](err); ok {
+		if m, ok := errors.AsType[*forms.InputError](err); ok {
 			e.code, e.hint = exitUsage, m.Hint
 		}
 	}
