@@ -24,7 +24,11 @@ func Plain(s string) bool {
 	case "true", "false", "null", "y", "n", "yes", "no", "on", "off":
 		return false
 	}
-	for i, r := range s {
+	rest := s
+	for strings.HasPrefix(rest, "../") || strings.HasPrefix(rest, "./") { // file names
+		_, rest, _ = strings.Cut(rest, "/")
+	}
+	for i, r := range rest {
 		letter := r == '/' || r == '_' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
 		if !letter && (i == 0 || !strings.ContainsRune("0123456789-.:+@ ()=;~%", r)) {
 			return false

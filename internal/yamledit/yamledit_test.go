@@ -15,7 +15,7 @@ import (
 func drawValue(t *rapid.T, depth int) any {
 	text := rapid.OneOf(
 		rapid.String(),
-		rapid.SampledFrom([]string{"", " ", "yes", "null", "1", "1e3", "a: b", "a #b", "- a", "it's", "2026-01-01", "/do/0/a", "x:", "${ .a }", "\t", "a\nb", "\u2028", "0x1", "{", "é", "~", "<<", "=", "&a", "*a", "!x", "%a", "@a", "`", "a, b", "[a]", strings.Repeat("long text ", 20)}),
+		rapid.SampledFrom([]string{"", " ", "yes", "null", "1", "1e3", "a: b", "a #b", "- a", "it's", "2026-01-01", "/do/0/a", "x:", "${ .a }", "\t", "a\nb", "\u2028", "0x1", "{", "é", "~", "<<", "=", "&a", "*a", "!x", "%a", "@a", "`", "a, b", "[a]", ".", ".inf", ".nan", "../a.yaml", "./", "..", "-.inf", strings.Repeat("long text ", 20)}),
 	)
 	kinds := 5
 	if depth > 0 {
