@@ -52,6 +52,7 @@ type Client struct {
 	rules        *rules
 	nonces       nonces
 	tokens       tokens
+	resources    resources
 	maxResponse  int64
 	tokenTimeout time.Duration // how long an authority has to give a token
 }
