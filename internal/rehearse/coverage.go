@@ -114,12 +114,22 @@ func places(t *workflow.Task) []wanted {
 		}
 	case t.Kind == workflow.ForTask || t.Call != nil && t.Call.Map != nil:
 		add(looped, "", t.Pos, "the loop runs at least once")
-		add(empty, "", t.Pos, "the loop runs zero times")
+		if !neverEmpty(t) {
+			add(empty, "", t.Pos, "the loop runs zero times")
+		}
 	case t.Kind == workflow.TryTask:
 		add(uncaught, "", t.Pos, "the block ends without an error")
 		add(caught, "", t.Try.Pos, "an error is caught")
 	}
 	return out
+}
+
+// neverEmpty reports a loop over a list that the definition writes out.
+func neverEmpty(t *workflow.Task) bool {
+	if t.Kind == workflow.ForTask {
+		return len(t.For.In.Items) > 0 && t.For.While == nil
+	}
+	return len(t.Call.Map.In.Items) > 0
 }
 
 // tracker tells from the transitions of one run which points it reaches.
