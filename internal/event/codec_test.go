@@ -198,7 +198,7 @@ func TestBadBytesAreErrors(t *testing.T) {
 	}
 	for _, g := range golden {
 		whole := event.Append(nil, g.events, nil)
-		for n := range len(whole) {
+		for n := range whole {
 			_, _ = event.Decode(whole[:n], nil) // must not panic
 		}
 	}

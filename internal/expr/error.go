@@ -79,12 +79,10 @@ func (e *SyntaxError) Error() string { return e.Message }
 
 // userError turns what gojq reports into the text of a Failed error.
 func userError(err error) string {
-	var halt *gojq.HaltError
-	if errors.As(err, &halt) {
+	if _, ok := errors.AsType[*gojq.HaltError](err); ok {
 		return "halt is not allowed in an expression"
 	}
-	var v gojq.ValueError
-	if errors.As(err, &v) {
+	if v, ok := errors.AsType[gojq.ValueError](err); ok {
 		// The message is made here: gojq's own writes the whole value.
 		switch w := v.Value().(type) {
 		case nil:

@@ -59,8 +59,7 @@ func Compile(src string, scope []string) (*Expr, error) {
 	}
 	e, err := compile(inner, scope)
 	if err != nil {
-		var syntax *SyntaxError
-		if errors.As(err, &syntax) {
+		if syntax, ok := errors.AsType[*SyntaxError](err); ok {
 			return nil, &SyntaxError{Offset: offset + syntax.Offset, Message: syntax.Message}
 		}
 		return nil, &SyntaxError{Offset: offset, Message: err.Error()}
@@ -258,13 +257,11 @@ func (e *Expr) resolve(name string, lookup func(string) any) (any, error) {
 // wrap makes the *Error that callers get.
 func (e *Expr) wrap(err error) error {
 	source := jq.Shorten(e.source, 200)
-	var ours *Error
-	if errors.As(err, &ours) {
+	if ours, ok := errors.AsType[*Error](err); ok {
 		ours.Source = source
 		return ours
 	}
-	var s *jq.Stop
-	if errors.As(err, &s) {
+	if s, ok := errors.AsType[*jq.Stop](err); ok {
 		return &Error{Kind: kindOf(s.Reason), Message: s.Message, Source: source}
 	}
 	return &Error{Kind: Failed, Message: userError(err), Source: source}

@@ -129,7 +129,7 @@ func apart(q *gojq.Query) bool {
 	}
 	t := q.Term
 	for _, s := range t.SuffixList {
-		if s.Index != nil && !(apart(s.Index.Start) && apart(s.Index.End) && apartText(s.Index.Str)) {
+		if s.Index != nil && (!apart(s.Index.Start) || !apart(s.Index.End) || !apartText(s.Index.Str)) {
 			return false
 		}
 	}

@@ -271,7 +271,7 @@ func needsGuard(i *gojq.Index) bool {
 	if i.Name != "" || i.Str != nil {
 		return false
 	}
-	return i.IsSlice || i.Start != nil && !(i.Start.Term != nil && i.Start.Term.Type == gojq.TermTypeString)
+	return i.IsSlice || i.Start != nil && (i.Start.Term == nil || i.Start.Term.Type != gojq.TermTypeString)
 }
 
 func constantNumber(q *gojq.Query) bool {

@@ -196,8 +196,7 @@ func (c *templateCompiler) expr(src string, offset int, path []any) *Expr {
 	if c.options.Loose {
 		return nil
 	}
-	var syntax *SyntaxError
-	if errors.As(err, &syntax) {
+	if syntax, ok := errors.AsType[*SyntaxError](err); ok {
 		offset += syntax.Offset
 	}
 	c.errs = append(c.errs, TemplateError{Path: slices.Clone(path), Offset: offset, Err: err})
@@ -296,9 +295,7 @@ type objectPart struct {
 
 func (p *objectPart) eval(b *Budget, input any, lookup func(string) any) (any, error) {
 	out := make(map[string]any, len(p.literal))
-	for k, v := range p.literal {
-		out[k] = v
-	}
+	maps.Copy(out, p.literal)
 	for _, item := range p.items {
 		v, err := item.part.eval(b, input, lookup)
 		if err != nil {

@@ -166,9 +166,9 @@ func (b *builder) ways(t *workflow.Task, named workflow.TaskList, nodes []int, i
 		goesOn = goesOn || e.To == next
 		out = append(out, e)
 	}
-	switch {
-	case t.Kind == workflow.RaiseTask: // goes nowhere
-	case t.Kind == workflow.SwitchTask:
+	switch t.Kind {
+	case workflow.RaiseTask: // goes nowhere
+	case workflow.SwitchTask:
 		hasDefault := false
 		for _, c := range t.Switch {
 			hasDefault = hasDefault || c.When == nil

@@ -126,7 +126,7 @@ func golden(t *testing.T, name, got string) {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(path) //nolint:gosec // a golden file
+	want, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +209,7 @@ func TestHostileNames(t *testing.T) {
 			}
 		}
 	}
-	for _, line := range strings.Split(strings.TrimSpace(dot), "\n") {
+	for line := range strings.SplitSeq(strings.TrimSpace(dot), "\n") {
 		if n := strings.Count(strings.NewReplacer(`\\`, "", `\"`, "").Replace(line), `"`); n%2 != 0 {
 			t.Errorf("an odd number of quotes: %.100s", line)
 		}

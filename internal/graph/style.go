@@ -140,7 +140,7 @@ func styleSheet(overlay bool) string {
 	var light, dark strings.Builder
 	put := func(selector, fixed, coloured string) {
 		var l, d []string
-		for _, c := range strings.Split(coloured, ";") {
+		for c := range strings.SplitSeq(coloured, ";") {
 			key, value, ok := strings.Cut(c, ":")
 			if !ok {
 				continue

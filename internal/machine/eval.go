@@ -1,6 +1,8 @@
 package machine
 
 import (
+	"maps"
+
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/program"
 	"github.com/downbeat-dev/downbeat/internal/state"
@@ -158,9 +160,7 @@ func taskValue(f *state.Frame) any {
 	}
 	literal := f.Node.Task.Literal
 	t := make(map[string]any, len(literal)+6)
-	for k, v := range literal {
-		t[k] = v
-	}
+	maps.Copy(t, literal)
 	t["name"], t["reference"], t["definition"] = f.Node.Name, f.Node.Reference, literal
 	t["input"], t["startedAt"] = f.Raw, program.DateTime(f.Started)
 	if _, own := literal["output"]; f.HasOut || own {

@@ -2,6 +2,7 @@ package machine
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/program"
@@ -58,12 +59,8 @@ func (m *Machine) arguments(f *state.Frame, c *program.Call) (any, *event.Proble
 	}
 	given, _ := args.(map[string]any)
 	out := make(map[string]any, len(given)+3)
-	for k, v := range given {
-		out[k] = v
-	}
-	for k, v := range c.Extra {
-		out[k] = v
-	}
+	maps.Copy(out, given)
+	maps.Copy(out, c.Extra)
 	if c.Code != nil {
 		if out["code"], p = m.eval(f, c.Code, f.Input); p != nil {
 			return nil, p
@@ -95,9 +92,7 @@ func (m *Machine) endpoint(f *state.Frame, e *program.Endpoint) (any, *event.Pro
 		case string:
 			out["uri"] = v
 		case map[string]any: // an expression may give the whole endpoint
-			for k, x := range v {
-				out[k] = x
-			}
+			maps.Copy(out, v)
 		default:
 			return nil, program.WrongType(f.Node.Reference, "the endpoint", "a URI", v)
 		}

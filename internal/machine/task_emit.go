@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"maps"
 	"strconv"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
@@ -24,9 +25,7 @@ func (m *Machine) performEmit(f *state.Frame) {
 		return
 	}
 	ev := make(map[string]any, len(with)+4)
-	for k, x := range with {
-		ev[k] = x
-	}
+	maps.Copy(ev, with)
 	doc := m.p.Definition.Document
 	put := func(k, v string) {
 		if ev[k] == nil {

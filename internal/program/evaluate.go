@@ -98,12 +98,10 @@ func (ev *Evaluator) enter(v *Value) *event.Problem {
 }
 
 func (ev *Evaluator) problem(err error) *event.Problem {
-	var bad *BadDuration
-	if errors.As(err, &bad) {
+	if bad, ok := errors.AsType[*BadDuration](err); ok {
 		return NewProblem(event.Expression, 400, "Not a duration", ev.At, "the expression gives no duration: "+bad.Error())
 	}
-	var e *expr.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*expr.Error](err); ok {
 		switch e.Kind {
 		case expr.Interrupted:
 			ev.Budget.Steps = 0
@@ -127,8 +125,7 @@ func Validate(s *Schema, v any, reference, what string) *event.Problem {
 		return nil
 	}
 	p := NewProblem(event.Validation, 400, "Validation failed", reference, "the "+what+" does not match its schema: "+err.Error())
-	var invalid *schema.Invalid
-	if errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[*schema.Invalid](err); ok {
 		list := make([]any, 0, len(invalid.Problems))
 		for _, x := range invalid.Problems {
 			list = append(list, map[string]any{"pointer": x.Pointer, "message": x.Message})

@@ -2,6 +2,7 @@ package program
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -37,9 +38,7 @@ func described(v any) string {
 // ErrorValue is an error as expressions see it.
 func ErrorValue(p *event.Problem) map[string]any {
 	v := make(map[string]any, 5+len(p.More))
-	for k, x := range p.More {
-		v[k] = x
-	}
+	maps.Copy(v, p.More)
 	v["type"], v["status"] = p.Type, p.Status
 	if p.Title != "" {
 		v["title"] = p.Title

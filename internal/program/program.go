@@ -246,7 +246,7 @@ func Compile(def *workflow.Definition, o Options) (*Program, error) {
 	c.at = "/timeout"
 	p.Timeout = c.timeout(def.Timeout, workflow.WorkflowTimeoutSite, nil)
 	p.Root = c.list(def.Do, nil)
-	for i := 0; i < len(c.attach); i++ {
+	for i := range len(c.attach) {
 		c.attach[i]()
 	}
 	p.Secrets = c.secrets()

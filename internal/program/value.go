@@ -261,8 +261,7 @@ func (c *compiler) timeout(t *workflow.TimeoutRef, site workflow.Site, vars []st
 
 // Describe makes the text of an evaluation's error fit for people.
 func Describe(err error) string {
-	var e *expr.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*expr.Error](err); ok {
 		return e.Error()
 	}
 	return fmt.Sprint(err)

@@ -60,24 +60,19 @@ func Compile(doc any) (s *Schema, err error) {
 
 // plain puts what the library says about a schema in our words.
 func plain(err error) error {
-	var load *jsonschema.LoadURLError
-	if errors.As(err, &load) {
+	if load, ok := errors.AsType[*jsonschema.LoadURLError](err); ok {
 		return load.Err
 	}
-	var whole *jsonschema.SchemaValidationError
-	if errors.As(err, &whole) {
+	if whole, ok := errors.AsType[*jsonschema.SchemaValidationError](err); ok {
 		return plain(whole.Err)
 	}
-	var invalid *jsonschema.ValidationError
-	if errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[*jsonschema.ValidationError](err); ok {
 		return listed(invalid)
 	}
-	var pattern *jsonschema.InvalidRegexError
-	if errors.As(err, &pattern) {
+	if pattern, ok := errors.AsType[*jsonschema.InvalidRegexError](err); ok {
 		return fmt.Errorf("%s: %w", pointerOf(pattern.URL), pattern.Err)
 	}
-	var ref *jsonschema.JSONPointerNotFoundError
-	if errors.As(err, &ref) {
+	if ref, ok := errors.AsType[*jsonschema.JSONPointerNotFoundError](err); ok {
 		return fmt.Errorf("reference to %s, which is not in the schema", pointerOf(ref.URL))
 	}
 	return errors.New(strings.ReplaceAll(err.Error(), location, ""))

@@ -159,8 +159,10 @@ func (p *jsonParser) object(n *Node, depth int) *jsonError {
 			return err
 		}
 		if first, twice := at[name]; twice {
-			p.d.report(Finding{Pos: pos, Rule: "source/duplicate-key", DSL: "D30",
-				Message: fmt.Sprintf("the key %s stands twice in this map, first in line %d", Quote(name), n.Keys[first].Pos.Line), Allowed: "each key once"})
+			p.d.report(Finding{
+				Pos: pos, Rule: "source/duplicate-key", DSL: "D30",
+				Message: fmt.Sprintf("the key %s stands twice in this map, first in line %d", Quote(name), n.Keys[first].Pos.Line), Allowed: "each key once",
+			})
 		} else {
 			at[name] = len(n.Keys)
 			n.Keys = append(n.Keys, Key{pos, name})

@@ -392,8 +392,10 @@ func (c *converter) mapping(n *yaml.Node, depth, inAlias int) *Node {
 		}
 		pos := yamlPos(n.Content[i])
 		if first, twice := at[k.Value]; twice {
-			c.d.report(Finding{Pos: pos, EndCol: pos.Col + utf8.RuneCountInString(k.Value), Rule: "source/duplicate-key", DSL: "D30",
-				Message: fmt.Sprintf("the key %s stands twice in this map, first in line %d", Quote(k.Value), out.Keys[first].Pos.Line), Allowed: "each key once"})
+			c.d.report(Finding{
+				Pos: pos, EndCol: pos.Col + utf8.RuneCountInString(k.Value), Rule: "source/duplicate-key", DSL: "D30",
+				Message: fmt.Sprintf("the key %s stands twice in this map, first in line %d", Quote(k.Value), out.Keys[first].Pos.Line), Allowed: "each key once",
+			})
 			continue
 		}
 		at[k.Value] = len(out.Keys)

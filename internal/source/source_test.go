@@ -58,7 +58,7 @@ func TestFormat(t *testing.T) {
 func TestNearest(t *testing.T) {
 	t.Parallel()
 	known := []string{"title", "summary", "do", "document"}
-	for name, want := range map[string]string{"titel": "title", "TITLE": "title", "sumary": "summary", "doc": "do", "x": "", "documents": "document", "completely": ""} {
+	for name, want := range map[string]string{"titel": "title", "TITLE": "title", "summary": "summary", "doc": "do", "x": "", "documents": "document", "completely": ""} {
 		if got := Nearest(name, known); got != want {
 			t.Errorf("%s: %q instead of %q", name, got, want)
 		}

@@ -153,8 +153,10 @@ func (d *decoder) document(n *source.Node) {
 		case major != "1":
 			d.invalid(n.Field("dsl"), v, "dsl-version", fmt.Sprintf("the document is written in version %s of the DSL", doc.DSL), "version 1 is understood, such as 1.0.3")
 		case minor != "0":
-			d.report(Finding{Pos: n.Field("dsl").Pos, Severity: SeverityWarning, Rule: "document/dsl-version", DSL: "DSL 2",
-				Message: fmt.Sprintf("the version %s of the DSL is newer than what is known here", doc.DSL), Allowed: "1.0.x is known"})
+			d.report(Finding{
+				Pos: n.Field("dsl").Pos, Severity: SeverityWarning, Rule: "document/dsl-version", DSL: "DSL 2",
+				Message: fmt.Sprintf("the version %s of the DSL is newer than what is known here", doc.DSL), Allowed: "1.0.x is known",
+			})
 		}
 	}
 	if m := n.Field("metadata"); m != nil && m.Kind == MapValue {

@@ -2,6 +2,7 @@ package workflow
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/downbeat-dev/downbeat/internal/source"
@@ -44,8 +45,10 @@ var (
 			may("client", object(true, need("name", text), need("version", text)))),
 	}
 	callDSL  = map[string]string{"http": "DSL 58", "openapi": "DSL 71", "grpc": "DSL 68", "asyncapi": "DSL 73", "a2a": "DSL 78", "mcp": "DSL 81"}
-	authPath = map[string]string{"http": "endpoint.authentication", "openapi": "authentication", "grpc": "service.authentication",
-		"asyncapi": "authentication", "a2a": "server.authentication", "mcp": "transport.http.endpoint.authentication"}
+	authPath = map[string]string{
+		"http": "endpoint.authentication", "openapi": "authentication", "grpc": "service.authentication",
+		"asyncapi": "authentication", "a2a": "server.authentication", "mcp": "transport.http.endpoint.authentication",
+	}
 )
 
 // host is a host name (DSL 69).
@@ -104,7 +107,7 @@ func (d *decoder) call(t *Task, name, with, n *source.Node) {
 // authAt decodes the authentication at a path of a call's arguments, whose
 // findings the call's shape has reported already.
 func (d *decoder) authAt(with *source.Node, path string) *Auth {
-	for _, step := range strings.Split(path, ".") {
+	for step := range strings.SplitSeq(path, ".") {
 		if with = with.Field(step); with == nil {
 			return nil
 		}
@@ -144,12 +147,7 @@ func (d *decoder) isMap(name string) bool {
 }
 
 func contains(names []string, name string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(names, name)
 }
 
 // mapCall is the fan-out (D36).

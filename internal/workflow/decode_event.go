@@ -82,8 +82,10 @@ func (d *decoder) foreach(n *source.Node, a at, ref string) *Foreach {
 	if !d.properties(n, a, false, []string{"item", "at", "do", "output", "export"}) {
 		return nil
 	}
-	f := &Foreach{Pos: n.Pos, Item: d.variable(n.Field("item"), a.in("item"), "item"), At: d.variable(n.Field("at"), a.in("at"), "index"),
-		Output: d.dataOut(n.Field("output"), a.in("output")), Export: d.dataOut(n.Field("export"), a.in("export"))}
+	f := &Foreach{
+		Pos: n.Pos, Item: d.variable(n.Field("item"), a.in("item"), "item"), At: d.variable(n.Field("at"), a.in("at"), "index"),
+		Output: d.dataOut(n.Field("output"), a.in("output")), Export: d.dataOut(n.Field("export"), a.in("export")),
+	}
 	if b := n.Field("do"); b != nil {
 		f.Do = d.taskList(b, a.in("do"), ref, false)
 	}

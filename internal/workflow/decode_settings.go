@@ -55,9 +55,11 @@ func (d *decoder) documentSettings(n *source.Node) *DocumentSettings {
 	if !d.properties(n, at{"downbeat", "metadata.downbeat", "D38"}, false, docKeys) {
 		return nil
 	}
-	s := &DocumentSettings{Pos: n.Pos, Concurrency: d.concurrency(n.Field("concurrency")), Schedule: d.scheduleSettings(n.Field("schedule")), Retention: d.retention(n.Field("retention")),
+	s := &DocumentSettings{
+		Pos: n.Pos, Concurrency: d.concurrency(n.Field("concurrency")), Schedule: d.scheduleSettings(n.Field("schedule")), Retention: d.retention(n.Field("retention")),
 		Manual: d.literalDuration(n.Field("manual"), setting("manual")), Calendar: d.str(n.Field("calendar"), setting("calendar"), someText),
-		Shell: d.str(n.Field("shell"), setting("shell"), oneOfWords("cmd", "powershell")), Endpoint: valueOf(n.Field("endpoint")), Webhook: valueOf(n.Field("webhook"))}
+		Shell: d.str(n.Field("shell"), setting("shell"), oneOfWords("cmd", "powershell")), Endpoint: valueOf(n.Field("endpoint")), Webhook: valueOf(n.Field("webhook")),
+	}
 	if p := n.Field("priority"); p != nil {
 		whole(-10, 10)(d, p, setting("priority"))
 		s.Priority, _ = p.Scalar.(int)
@@ -108,8 +110,10 @@ func (d *decoder) scheduleSettings(n *source.Node) *ScheduleSettings {
 	if n == nil || !d.properties(n, a, false, []string{"timezone", "jitter", "missed", "paused"}) {
 		return nil
 	}
-	s := &ScheduleSettings{Pos: n.Pos, Timezone: d.str(n.Field("timezone"), a.in("timezone"), someText), Jitter: d.literalDuration(n.Field("jitter"), a.in("jitter")),
-		Missed: "latest", Paused: d.flag(n.Field("paused"), a.in("paused"), false)}
+	s := &ScheduleSettings{
+		Pos: n.Pos, Timezone: d.str(n.Field("timezone"), a.in("timezone"), someText), Jitter: d.literalDuration(n.Field("jitter"), a.in("jitter")),
+		Missed: "latest", Paused: d.flag(n.Field("paused"), a.in("paused"), false),
+	}
 	if m := n.Field("missed"); m != nil {
 		s.Missed = d.str(m, a.in("missed"), oneOfWords("skip", "latest", "all"))
 	}

@@ -179,8 +179,10 @@ func TestSettings(t *testing.T) {
 do: []
 `)
 	s := def.Downbeat
-	got := []any{s.Concurrency.Limit, s.Concurrency.Key.Source, s.Concurrency.On, s.Priority, len(s.Locks), s.Calendar, s.Schedule.Jitter.String(), s.Schedule.Missed,
-		s.Schedule.Paused, s.Endpoint.Field("path").String(), s.Manual.String(), s.Retention.Keep, s.Retention.For.String(), s.Sensitive[0], s.Shell}
+	got := []any{
+		s.Concurrency.Limit, s.Concurrency.Key.Source, s.Concurrency.On, s.Priority, len(s.Locks), s.Calendar, s.Schedule.Jitter.String(), s.Schedule.Missed,
+		s.Schedule.Paused, s.Endpoint.Field("path").String(), s.Manual.String(), s.Retention.Keep, s.Retention.For.String(), s.Sensitive[0], s.Shell,
+	}
 	want := []any{2, ".x", "reject", -3, 2, "c", "5s", "latest", true, "/x", "15m0s", 5, "24h0m0s", "/a", "cmd"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -178,8 +178,10 @@ func (d *decoder) errorDef(n *source.Node, a at) *Error {
 	if n.Kind != MapValue {
 		return nil
 	}
-	return &Error{Pos: n.Pos, Type: valueOf(n.Field("type")), Status: valueOf(n.Field("status")), Title: valueOf(n.Field("title")),
-		Detail: valueOf(n.Field("detail")), Instance: valueOf(n.Field("instance"))}
+	return &Error{
+		Pos: n.Pos, Type: valueOf(n.Field("type")), Status: valueOf(n.Field("status")), Title: valueOf(n.Field("title")),
+		Detail: valueOf(n.Field("detail")), Instance: valueOf(n.Field("instance")),
+	}
 }
 
 // retry is a retry policy (DSL 116, 117).
@@ -188,8 +190,10 @@ func (d *decoder) retry(n *source.Node, a at) *Retry {
 	if !d.properties(n, a, false, []string{"when", "exceptWhen", "delay", "backoff", "limit", "jitter"}) {
 		return nil
 	}
-	r := &Retry{Pos: n.Pos, When: d.expr(n.Field("when"), a.in("when")), ExceptWhen: d.expr(n.Field("exceptWhen"), a.in("exceptWhen")),
-		Delay: d.duration(n.Field("delay"), a.in("delay"))}
+	r := &Retry{
+		Pos: n.Pos, When: d.expr(n.Field("when"), a.in("when")), ExceptWhen: d.expr(n.Field("exceptWhen"), a.in("exceptWhen")),
+		Delay: d.duration(n.Field("delay"), a.in("delay")),
+	}
 	if b := n.Field("backoff"); b != nil {
 		kinds := []string{"constant", "linear", "exponential"}
 		if b := b; d.properties(b, a.in("backoff"), false, kinds) {

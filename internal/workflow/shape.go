@@ -123,8 +123,10 @@ func oneOfWords(words ...string) shape {
 			return
 		}
 		if !slices.Contains(words, t) {
-			d.report(Finding{Pos: n.Pos, Rule: a.section + "/value", DSL: a.dsl, Message: fmt.Sprintf("%s is %s", a.what, source.Quote(t)),
-				Allowed: "it must be one of " + strings.Join(words, ", "), Suggestion: source.Nearest(t, words)})
+			d.report(Finding{
+				Pos: n.Pos, Rule: a.section + "/value", DSL: a.dsl, Message: fmt.Sprintf("%s is %s", a.what, source.Quote(t)),
+				Allowed: "it must be one of " + strings.Join(words, ", "), Suggestion: source.Nearest(t, words),
+			})
 		}
 	}
 }
@@ -217,8 +219,10 @@ func (d *decoder) properties(n *source.Node, a at, open bool, known []string) bo
 		if slices.Contains(known, k.Name) {
 			continue
 		}
-		f := Finding{Pos: k.Pos, EndCol: k.Pos.Col + utf8.RuneCountInString(k.Name), Rule: a.section + "/unknown-property", DSL: a.dsl,
-			Message: fmt.Sprintf("%s has no property %s", a.what, source.Quote(k.Name)), Allowed: "it has " + strings.Join(known, ", "), Suggestion: source.Nearest(k.Name, known)}
+		f := Finding{
+			Pos: k.Pos, EndCol: k.Pos.Col + utf8.RuneCountInString(k.Name), Rule: a.section + "/unknown-property", DSL: a.dsl,
+			Message: fmt.Sprintf("%s has no property %s", a.what, source.Quote(k.Name)), Allowed: "it has " + strings.Join(known, ", "), Suggestion: source.Nearest(k.Name, known),
+		}
 		if open {
 			f.Severity = SeverityWarning
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
@@ -119,8 +120,11 @@ func eventsAreOrderedAndStoredOnce(s suite) {
 func eventsWakeSubscribers(s suite) {
 	s.begin(1, 2, 3, 4)
 	s.commit(&journal.Batch{Subscriptions: []journal.Subscription{
-		{Run: id(1), Activation: "0", Types: []string{"a", "b"}}, {Run: id(2), Activation: "0"}, {Run: id(3), Activation: "0", Types: []string{"c"}},
-		{Run: id(3), Activation: "1", Types: []string{"a"}}, {Run: id(4), Activation: "0", Types: []string{"a"}},
+		{Run: id(1), Activation: "0", Types: []string{"a", "b"}},
+		{Run: id(2), Activation: "0"},
+		{Run: id(3), Activation: "0", Types: []string{"c"}},
+		{Run: id(3), Activation: "1", Types: []string{"a"}},
+		{Run: id(4), Activation: "0", Types: []string{"a"}},
 	}})
 	s.commit(&journal.Batch{
 		Unsubscribe: []journal.Subscription{{Run: id(3), Activation: "1"}},
@@ -130,18 +134,18 @@ func eventsWakeSubscribers(s suite) {
 		s.Helper()
 		s.must(s.Again(s.T).Commit(s.Context(), &journal.Batch{Events: names}))
 		ids, _ := s.due(s.Store, 0, false)
-		out := ""
+		var out strings.Builder
 		b := &journal.Batch{}
 		for n := range byte(5) {
 			for _, i := range ids {
 				if i == id(n) {
-					out += fmt.Sprint(n)
+					out.WriteString(fmt.Sprint(n))
 					b.Updates = append(b.Updates, journal.RunUpdate{ID: i, WakeAt: journal.NoWake})
 				}
 			}
 		}
 		s.commit(b)
-		return out
+		return out.String()
 	}
 	s.same("a", "12", due(cloudEvent("1", "a", base)))
 	s.same("c", "23", due(cloudEvent("2", "c", base)))

@@ -221,19 +221,19 @@ func (s *Store) explain(doing string, err error) error {
 	if len(doing) > 60 {
 		doing = doing[:60] + "…"
 	}
-	switch code := sqlite.ErrCode(err).ToPrimary(); {
-	case code == sqlite.ResultFull:
+	switch code := sqlite.ErrCode(err).ToPrimary(); code {
+	case sqlite.ResultFull:
 		return fmt.Errorf("%s: %w: make room on the file system of %s", doing, journal.ErrFull, s.dir)
-	case code == sqlite.ResultBusy, code == sqlite.ResultLocked:
+	case sqlite.ResultBusy, sqlite.ResultLocked:
 		return fmt.Errorf("%s: %w: another process has held the lock of %s for over %s", doing, journal.ErrBusy, s.file, busyTimeout)
-	case code == sqlite.ResultCorrupt, code == sqlite.ResultNotADB:
+	case sqlite.ResultCorrupt, sqlite.ResultNotADB:
 		return fmt.Errorf("%s: %w: %s is damaged or no database; stop Downbeat, keep a copy of the directory, and restore the last backup (downbeat restore)",
 			doing, journal.ErrCorrupt, s.file)
-	case code == sqlite.ResultIOErr:
+	case sqlite.ResultIOErr:
 		err = fmt.Errorf("%s: %w", doing, err)
 		s.fail(err)
 		return fmt.Errorf("%w: %w", journal.ErrClosed, err)
-	case code == sqlite.ResultInterrupt:
+	case sqlite.ResultInterrupt:
 		return fmt.Errorf("%s: %w", doing, context.Canceled)
 	}
 	return fmt.Errorf("%s: %w", doing, err)

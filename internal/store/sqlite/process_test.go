@@ -112,7 +112,7 @@ func TestKilledProcessesLoseNothing(t *testing.T) {
 	mine, first := 20000, 0
 	for round := range 6 {
 		c := startHelper(t, dir, first)
-		last, wait := first-1, 3+rand.IntN(40) //nolint:gosec // where to kill
+		last, wait := first-1, 3+rand.IntN(40)
 		for n := range c.acked {
 			last = n
 			if n%3 == 0 {
@@ -209,7 +209,7 @@ func TestLossOfPowerLosesNothingAcknowledged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	rng := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // repeatable
+	rng := rand.New(rand.NewPCG(1, 2))
 	before := now()
 	for n := range 40 {
 		if err := s.Commit(t.Context(), everything(n)); err != nil {
