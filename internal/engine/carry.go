@@ -126,6 +126,7 @@ func (r *run) dispatch(d *machine.Dispatch, again bool, answer event.Body) {
 		Answer: answer, Workspace: d.Workspace, Priority: r.def.Priority, Iteration: d.Iteration, SecretNames: r.def.SecretNames,
 	}
 	r.fill(&a.Request, d)
+	r.spaces = r.spaces || d.Workspace != ""
 	if found {
 		a.Request.Kind, a.Handle = kind, left
 	}

@@ -243,6 +243,9 @@ func (r *run) ended(f *flight) {
 		a <- ErrEnded
 	}
 	r.acks = nil
+	if r.spaces {
+		r.s.e.o.Worker.Forget(r.id)
+	}
 	r.drop()
 }
 

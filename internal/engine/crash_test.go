@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/downbeat-dev/downbeat/internal/engine"
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/journal"
@@ -37,7 +39,12 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 const effect = `printf '%s %s %s %s\n' "$DOWNBEAT_RUN_ID" "$DOWNBEAT_TASK" "$DOWNBEAT_IDEMPOTENCY_KEY"`

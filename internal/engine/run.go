@@ -71,6 +71,7 @@ type run struct {
 	resume   *resumed // commands of an earlier process, to be carried out after the first commit
 	with     []*definition
 	key      *journal.Key
+	spaces   bool // its attempts share working directories, which are removed with it
 	looking  bool // the inbox and the cloud events are being read
 	lookMore bool // and must be read again
 

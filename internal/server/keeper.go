@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -56,13 +57,29 @@ func (k *keeper) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop ends the keeping.
-func (k *keeper) Stop(context.Context) error {
-	if k.stop != nil {
-		k.stop(lifecycle.ErrStopping)
+// Stop ends the keeping. A process that lived too shortly to prune prunes a
+// little now, so that a directory that only `downbeat run` uses is pruned too.
+func (k *keeper) Stop(ctx context.Context) error {
+	if k.stop == nil {
+		return nil
 	}
+	k.stop(lifecycle.ErrStopping)
 	k.done.Wait()
+	k.stop = nil
+	if !k.prunes {
+		n, _, err := k.store.Prune(ctx, k.retention(), pruneSlice)
+		if err != nil && !errors.Is(err, journal.ErrClosed) {
+			return fmt.Errorf("prune: %w", err)
+		}
+		if n > 0 {
+			k.pruneFiles(ctx)
+		}
+	}
 	return nil
+}
+
+func (k *keeper) retention() journal.Retention {
+	return journal.Retention{Keep: keepRuns, For: keepFor, Events: keepEvents, Now: k.clock.Now()}
 }
 
 func (k *keeper) loop(ctx context.Context) {
@@ -80,8 +97,7 @@ func (k *keeper) loop(ctx context.Context) {
 
 func (k *keeper) prune(ctx context.Context) {
 	for {
-		r := journal.Retention{Keep: keepRuns, For: keepFor, Events: keepEvents, Now: k.clock.Now()}
-		n, more, err := k.store.Prune(ctx, r, pruneSlice)
+		n, more, err := k.store.Prune(ctx, k.retention(), pruneSlice)
 		if err != nil {
 			if ctx.Err() == nil {
 				k.logger.WarnContext(ctx, "prune", slog.String("error", err.Error()))

@@ -258,3 +258,22 @@ func TestUnknownKindIsRefusedBeforeTheStart(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A shared workspace lasts as long as its run, an attempt's own as long as the attempt.
+func TestWorkingDirectories(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	n := open(t, server.Config{DataDir: dir, Environ: os.Environ()})
+	def := define(t, "w", `do:
+  - own: {run: {shell: {command: 'echo x > own'}}}
+  - write: {run: {shell: {command: 'echo shared > file'}}, metadata: {downbeat: {workspace: run}}}
+  - read: {run: {shell: {command: 'cat file; ls ../*/own 2>/dev/null || true'}}, metadata: {downbeat: {workspace: run}}}
+`)
+	if got := wait(t, n, start(t, n, def, `{}`)); got != `completed "shared"` {
+		t.Error(got)
+	}
+	shut(t, n)
+	if left, _ := filepath.Glob(filepath.Join(dir, "work", "*")); len(left) != 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -31,7 +32,8 @@ func (p *prepared) close() {
 		p.log.close()
 	}
 	if p.directory != "" {
-		_ = os.RemoveAll(p.directory) // what is left is removed with the data directory's work folder
+		_ = os.RemoveAll(p.directory)            // what is left is removed with the run
+		_ = os.Remove(filepath.Dir(p.directory)) // when it was the last in there
 	}
 }
 
@@ -68,7 +70,14 @@ func (w *Worker) prepare(j *job) (*prepared, error) {
 	if files {
 		p.log.path = LogFile(w.o.DataDir, q.Run, q.Activation, q.Attempt)
 		dir, temporary := w.directory(j)
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+		err := os.MkdirAll(dir, 0o700)
+		for range 3 {
+			if !errors.Is(err, os.ErrNotExist) {
+				break
+			}
+			err = os.MkdirAll(dir, 0o700) // another attempt of the run removed the empty parent meanwhile
+		}
+		if err != nil {
 			return nil, fmt.Errorf("make the working directory: %w", err)
 		}
 		q.Directory = dir
@@ -233,7 +242,7 @@ func (l *attemptLog) open() bool {
 		l.broken = true
 		return false
 	}
-	f, err := os.OpenFile(l.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600) //nolint:gosec // made of hashes within the data directory
+	f, err := os.OpenFile(l.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		l.broken = true
 		return false
