@@ -99,8 +99,7 @@ func (r *run) childStored(c *machine.StartChild) {
 
 // begin applies the first event of a run whose row is stored already.
 func (r *run) begin(ev event.Event) {
-	r.s.began = r.s.e.o.Clock.Monotonic()
-	step, err := r.m.Apply(ev)
+	step, err := r.step(&ev)
 	if err != nil {
 		r.broken(err)
 		return

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,11 +17,6 @@ const (
 	snapshotEvents = 100
 	snapshotBytes  = 256 << 10
 )
-
-// commit is the engine's one goroutine that writes.
-func (e *Engine) commit(ctx context.Context) {
-	e.o.Committer.Run(ctx)
-}
 
 // submit hands what the run has gathered to the committer, as one request.
 func (r *run) submit() {

@@ -150,7 +150,7 @@ func (e *Engine) Start(ctx context.Context) error {
 	}
 	e.started = true
 	e.ctx, e.stop = context.WithCancelCause(context.WithoutCancel(ctx))
-	e.done.Go(func() { e.commit(e.ctx) })
+	e.done.Go(func() { e.o.Committer.Run(e.ctx) }) // the one goroutine that writes
 	for _, s := range e.shards {
 		e.done.Go(s.loop)
 	}

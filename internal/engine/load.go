@@ -82,7 +82,7 @@ func (r *run) loaded(rec *history.Record, err error) {
 	}
 	if err != nil {
 		r.s.e.o.Logger.Error("run cannot go on", slog.String("run", r.id.String()), errAttr(err))
-		r.halted(rec, err)
+		r.halted(rec != nil, err)
 		return
 	}
 	if r.state == queued {
@@ -122,8 +122,8 @@ func (r *run) tellEnd(rec *history.Record) {
 
 // halted suspends a run that cannot be continued, so that nobody tries in a
 // circle, and says why in its row.
-func (r *run) halted(rec *history.Record, cause error) {
-	if rec != nil {
+func (r *run) halted(stored bool, cause error) {
+	if stored {
 		u := journal.RunUpdate{ID: r.id, Status: event.Suspended, Error: cause.Error(), WakeAt: journal.NoWake}
 		q := &journal.Request{Batch: journal.Batch{Updates: []journal.RunUpdate{u}}}
 		l := r.load
@@ -202,7 +202,7 @@ func (r *run) replayRow(row *journal.Row, events []event.Event) error {
 // again applies an event of the journal; what it asks for was stored or done
 // with it, and what has no answer is in Outstanding afterwards.
 func (r *run) again(ev event.Event) error {
-	step, err := r.m.Apply(ev)
+	step, err := r.step(&ev)
 	for {
 		if err != nil {
 			return err
@@ -213,7 +213,7 @@ func (r *run) again(ev event.Event) error {
 		if _, sliced := ev.Body.(*event.Sliced); sliced || !step.More {
 			return nil
 		}
-		step, err = r.m.Continue()
+		step, err = r.step(nil)
 	}
 }
 
@@ -264,7 +264,7 @@ func (r *run) fireDue() {
 	}
 	slices.SortStableFunc(dues, func(a, b *machine.StartTimer) int { return a.At.Compare(b.At) })
 	for _, t := range dues {
-		r.offer(timerFired(t.ID))
+		r.offer(&event.TimerFired{Timer: t.ID})
 	}
 }
 

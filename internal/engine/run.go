@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
@@ -97,8 +99,6 @@ type flight struct {
 	updates  [1]journal.RunUpdate
 }
 
-func timerFired(id string) event.Body { return &event.TimerFired{Timer: id} }
-
 // offer applies an event, or keeps it until the run is loaded.
 func (r *run) offer(body event.Body) {
 	switch r.state {
@@ -150,8 +150,7 @@ func (r *run) apply(body event.Body) {
 		r.first = at
 	}
 	ev := event.Event{At: at, Body: body}
-	r.s.began = r.s.e.o.Clock.Monotonic()
-	step, err := r.m.Apply(ev)
+	step, err := r.step(&ev)
 	if err != nil {
 		r.broken(err)
 		return
@@ -172,8 +171,7 @@ func (r *run) apply(body event.Body) {
 
 // proceed continues a machine that yielded.
 func (r *run) proceed() {
-	r.s.began = r.s.e.o.Clock.Monotonic()
-	step, err := r.m.Continue()
+	step, err := r.step(nil)
 	if err != nil {
 		r.broken(err)
 		return
@@ -216,12 +214,26 @@ func (r *run) took(step *machine.Step) {
 	r.s.touch(r)
 }
 
-// broken halts a run whose machine refused an event: an error of ours. The
-// journal still holds the truth, so nothing of it is lost.
+// step applies an event, or continues without one. A panic of the machine is a
+// mistake of ours that halts this run and no other.
+func (r *run) step(ev *event.Event) (step *machine.Step, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			r.s.e.o.Logger.Debug("panic", slog.String("stack", string(debug.Stack())))
+			err = fmt.Errorf("the run is halted by a mistake in Downbeat: %v", v)
+		}
+	}()
+	r.s.began = r.s.e.o.Clock.Monotonic()
+	if ev == nil {
+		return r.m.Continue()
+	}
+	return r.m.Apply(*ev)
+}
+
+// broken halts a run that cannot go on. Its journal still holds the truth.
 func (r *run) broken(err error) {
-	r.s.e.o.Logger.Error("run halted", slog.String("run", r.id.String()), slog.String("error", err.Error()))
-	r.abandon(err)
-	r.drop()
+	r.s.e.o.Logger.Error("run cannot go on", slog.String("run", r.id.String()), errAttr(err))
+	r.halted(r.sequence > 0, err)
 }
 
 // drop forgets the run's memory; what is under way for it finds nobody.

@@ -53,6 +53,7 @@ type shard struct {
 	runs      map[event.RunID]*run
 	timers    lifecycle.Alarms[timerOf]
 	dirty     []*run // have something to commit
+	spare     []*run
 	ready     []*run // the machine yielded and wants to continue
 	flying    int    // requests on their way
 	stopping  bool
@@ -238,15 +239,16 @@ func (s *shard) touch(r *run) {
 
 // flush submits what the runs have gathered, one request a run at a time.
 func (s *shard) flush() {
-	for i := 0; i < len(s.dirty); i++ { // submitting may touch the run again
-		r := s.dirty[i]
-		s.dirty[i] = nil
-		r.dirty = false
-		if r.present() && !r.inflight && !r.more {
-			r.submit()
+	for len(s.dirty) > 0 { // submitting may touch the run again
+		batch := s.dirty
+		s.dirty, s.spare = s.spare[:0], batch
+		for i, r := range batch {
+			batch[i], r.dirty = nil, false
+			if r.present() && !r.inflight && !r.more {
+				r.submit()
+			}
 		}
 	}
-	s.dirty = s.dirty[:0]
 }
 
 // bytes cuts n bytes of capacity from the arena, so that a row costs no

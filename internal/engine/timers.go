@@ -3,6 +3,7 @@ package engine
 import (
 	"time"
 
+	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/lifecycle"
 )
 
@@ -82,6 +83,6 @@ func (s *shard) fire() {
 		}
 		of := t.What
 		of.run.stopTimer(of.id)
-		of.run.offer(timerFired(of.id))
+		of.run.offer(&event.TimerFired{Timer: of.id})
 	}
 }
