@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"strings"
 	"time"
@@ -197,7 +198,7 @@ func (c *Control) Logs(ctx context.Context, id event.RunID) ([]LogFile, error) {
 
 // Rows reads the lines of a log and calls each for every one.
 func (f LogFile) Rows(each func(LogRow) error) error {
-	file, err := os.Open(f.Path) //nolint:gosec // made by Logs
+	file, err := os.Open(f.Path)
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) {
 			return ErrNoLog
@@ -281,9 +282,7 @@ func accept(ev map[string]any, now time.Time) (journal.CloudEvent, error) {
 		return ce, fmt.Errorf("specversion %v is not supported; it must be \"1.0\"", v)
 	}
 	whole := make(map[string]any, len(ev)+1)
-	for k, v := range ev {
-		whole[k] = v
-	}
+	maps.Copy(whole, ev)
 	whole["specversion"] = "1.0"
 	ce.Data, ce.At = value.JSON(value.Normalize(whole)), now
 	return ce, nil

@@ -16,7 +16,7 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/workflow"
 )
 
-// ErrEnded: the run has ended; nothing more can be done to it.
+// ErrEnded says that the run has ended and nothing more can be done to it.
 var ErrEnded = errors.New("run has ended")
 
 // StartRequest asks for a new run.

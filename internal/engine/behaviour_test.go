@@ -22,13 +22,6 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/workflow"
 )
 
-// bubble runs a test under virtual time.
-func bubble(t *testing.T, f func(t *testing.T)) {
-	t.Helper()
-	t.Parallel()
-	synctest.Test(t, f)
-}
-
 // shell takes the place of processes: f carries out `run: shell`.
 func shell(f execFunc) func(o *engine.Options, w *worker.Options) {
 	return func(o *engine.Options, w *worker.Options) {
@@ -64,7 +57,8 @@ func stop(t *testing.T, e *engine.Engine) {
 
 // DSL 93, 94: a run that waits leaves memory, belongs to nobody, and is woken.
 func TestWaitingRunSleepsAndIsWoken(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		commits := 0
 		store := journal.NewMemory()
 		store.Before = func(n int, _ *journal.Batch) error { commits = n; return nil }
@@ -90,7 +84,8 @@ func TestWaitingRunSleepsAndIsWoken(t *testing.T) {
 
 // DSL 93: a short wait stays in memory and fires on time.
 func TestShortWaitFiresOnTime(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		b := setup(t, journal.NewMemory(), nil)
 		begin := time.Now()
 		run(t, b.Engine, define(t, "do:\n  - w: {wait: {seconds: 3}}\n"), `{}`)
@@ -102,7 +97,8 @@ func TestShortWaitFiresOnTime(t *testing.T) {
 
 // Invariant 3: an attempt that the end of the process interrupted is repeated with the same key.
 func TestInterruptedAttemptIsRepeatedWithItsKey(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var keys []string
 		gate := make(chan struct{})
@@ -137,7 +133,8 @@ func TestInterruptedAttemptIsRepeatedWithItsKey(t *testing.T) {
 
 // A task that says interrupted: fault is not repeated.
 func TestInterruptedAttemptFaultsWhenItMustNotBeRepeated(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		calls := 0
 		ex := func(ctx context.Context, _ *executor.Request) (executor.Result, error) {
 			calls++
@@ -167,7 +164,8 @@ do:
 
 // D39: after downtime, due timers are applied before interrupted attempts are dispatched again.
 func TestDueTimersComeBeforeInterruptedAttempts(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		var log []string
 		ex := func(ctx context.Context, r *executor.Request) (executor.Result, error) {
 			log = append(log, r.Name)
@@ -197,7 +195,8 @@ do:
 }
 
 func TestCancelEndsAttempts(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		ex := func(ctx context.Context, _ *executor.Request) (executor.Result, error) {
 			<-ctx.Done()
 			return executor.Result{}, context.Cause(ctx)
@@ -219,7 +218,8 @@ func TestCancelEndsAttempts(t *testing.T) {
 
 // An executor that ignores its cancellation does not hold the run for ever.
 func TestCancellationIsBounded(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		free := make(chan struct{})
 		ex := func(context.Context, *executor.Request) (executor.Result, error) {
 			<-free
@@ -245,7 +245,8 @@ func TestCancellationIsBounded(t *testing.T) {
 
 // D40: suspend and resume, with an answer that comes in between.
 func TestSuspendAndResume(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan struct{})
 		ex := func(_ context.Context, r *executor.Request) (executor.Result, error) {
 			<-gate
@@ -291,7 +292,8 @@ do:
 
 // DSL 119, 123: an event wakes the run that listens for it, wherever it sleeps.
 func TestListenIsWokenByAnEvent(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		store := journal.NewMemory()
 		b := setup(t, store, func(o *engine.Options, _ *worker.Options) { o.Adopt = true })
 		id := submit(t, b.Engine, define(t, listens), `{}`)
@@ -313,7 +315,8 @@ func TestListenIsWokenByAnEvent(t *testing.T) {
 
 // D41: a listener sees what was accepted since its run started, and nothing older.
 func TestListenSeesEarlyEvents(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan struct{})
 		ex := func(context.Context, *executor.Request) (executor.Result, error) {
 			<-gate
@@ -340,7 +343,8 @@ func TestListenSeesEarlyEvents(t *testing.T) {
 
 // DSL 95, 96: an emitted event reaches a run that listens, in the same process.
 func TestEmitReachesListener(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		b := setup(t, journal.NewMemory(), func(o *engine.Options, _ *worker.Options) { o.Adopt = true })
 		id := submit(t, b.Engine, define(t, listens), `{}`)
 		synctest.Wait()
@@ -370,7 +374,8 @@ func withChild(tb testing.TB, tasks string) engine.Library {
 
 // DSL 141, D25: a child's output becomes the task's.
 func TestChild(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		lib := withChild(t, "do:\n  - a: {call: noop}\n  - s: {set: {n: '${ .n + 1 }'}}\n")
 		b := setup(t, journal.NewMemory(), func(o *engine.Options, _ *worker.Options) { o.Library = lib })
 		if got := show(run(t, b.Engine, define(t, parent), `{}`)); got != `completed {"n":2}` {
@@ -391,7 +396,8 @@ func TestUnknownChildIsRefusedAtTheStart(t *testing.T) {
 
 // Children go on after a crash, and their end reaches the parent once.
 func TestChildAfterCrash(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan struct{})
 		ex := func(ctx context.Context, _ *executor.Request) (executor.Result, error) {
 			select {
@@ -420,7 +426,8 @@ func TestChildAfterCrash(t *testing.T) {
 
 // D25: cancelling the parent cancels an awaited child.
 func TestCancelReachesChild(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		ex := func(ctx context.Context, _ *executor.Request) (executor.Result, error) {
 			<-ctx.Done()
 			return executor.Result{}, context.Cause(ctx)
@@ -461,7 +468,8 @@ func (x xor) Open(dst, sealed, ad []byte) ([]byte, error) { return x.Seal(dst, s
 
 // D17: secrets reach expressions, and no row of the run shows them.
 func TestSecretsAreSealed(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		store := journal.NewMemory()
 		b := setup(t, store, func(o *engine.Options, _ *worker.Options) {
 			o.Secrets = secret.NewResolver(secret.Map{"token": "s3cr3t-value"})
@@ -484,7 +492,8 @@ func TestSecretsAreSealed(t *testing.T) {
 }
 
 func TestPanicInExecutorIsAFault(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		b := setup(t, journal.NewMemory(), shell(func(context.Context, *executor.Request) (executor.Result, error) { panic("oh") }))
 		if got := show(run(t, b.Engine, define(t, "do:\n  - a: {run: {shell: {command: x}}}\n"), `{}`)); got != `faulted null runtime/500 /do/0/a` {
 			t.Error(got)
@@ -499,7 +508,8 @@ func TestConcurrencyQueuesRejectsAndReplaces(t *testing.T) {
 		"replace": {"cancelled", "completed", "completed"},
 	} {
 		t.Run(on, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
 				active, most := 0, 0
 				var mu sync.Mutex
 				ex := func(ctx context.Context, _ *executor.Request) (executor.Result, error) {

@@ -45,7 +45,7 @@ func (r *run) storeChild(b *journal.Batch, c *machine.StartChild) {
 	})
 	data := event.Append(nil, []event.Event{{At: r.at, Body: body}}, nil)
 	if r.def.Sealed || r.childSealed(body.Definition) {
-		data = r.s.e.History.Seal(c.Child, data)
+		data = r.s.e.Seal(c.Child, data)
 	}
 	b.Appends = append(b.Appends, journal.Row{Run: c.Child, Sequence: 1, At: r.at, Revision: machine.Revision, Data: data})
 }
@@ -56,7 +56,7 @@ func (r *run) childSealed(digest string) bool {
 	if d := r.s.e.defs.Cached(digest); d != nil {
 		return d.Sealed
 	}
-	return r.s.e.History.Seals() == nil
+	return r.s.e.Seals() == nil
 }
 
 // childStored makes the child live once its first event is durable.

@@ -33,20 +33,19 @@ func (r *run) submit() {
 	b := &f.request.Batch
 	*b = journal.Batch{InboxDone: f.facts, Starts: b.Starts[:0], Subscriptions: b.Subscriptions[:0], Unsubscribe: b.Unsubscribe[:0]}
 	f.updates[0] = journal.RunUpdate{ID: r.id}
-	update := false
 	for _, c := range f.commands {
 		r.store(b, c)
 	}
 	if f.first = r.sequence == 0; f.first {
 		r.storeStart(b)
 	}
-	r.sleep = false
-	if f.end != nil {
+	update := f.end != nil
+	if update {
 		r.storeEnd(b, f.end)
-		update = true
 	} else {
 		update = r.storeStatus(f)
 	}
+	r.sleep = false
 	if len(r.events) > 0 {
 		r.storeRow(b)
 	}

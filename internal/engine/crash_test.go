@@ -240,6 +240,7 @@ func TestCrashLosesNothing(t *testing.T) {
 
 // crashOnce starts a process, kills it after a while and returns what it acknowledged.
 func crashOnce(t *testing.T, dir string, after time.Duration) []acked {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "DOWNBEAT_CRASH_DIR="+dir)
 	var stderr strings.Builder

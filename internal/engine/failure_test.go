@@ -27,7 +27,8 @@ import (
 func TestFailedCommitIsTakenBack(t *testing.T) {
 	for n := 1; n <= 8; n++ {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
 				store := journal.NewMemory()
 				store.Before = func(i int, _ *journal.Batch) error {
 					if i == n {
@@ -67,7 +68,8 @@ do:
 
 // A store that is closed ends the engine with its error, and nobody hangs.
 func TestClosedStoreEndsTheEngine(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		store := journal.NewMemory()
 		b := setup(t, store, nil)
 		id := submit(t, b.Engine, define(t, "do:\n  - w: {wait: PT5S}\n"), `{}`)
@@ -86,7 +88,8 @@ func TestClosedStoreEndsTheEngine(t *testing.T) {
 
 // Many runs at once whose journals get snapshots: what a crash leaves is loaded from the snapshot.
 func TestSnapshotsShortenRecovery(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		store := journal.NewMemory()
 		gate := make(chan struct{})
 		ex := func(ctx context.Context, r *executor.Request) (executor.Result, error) {
@@ -124,7 +127,8 @@ do:
 
 // While live runs hold too much memory, those that wait leave it and a start waits.
 func TestMemoryIsBounded(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		b := setup(t, journal.NewMemory(), func(o *engine.Options, _ *worker.Options) {
 			o.Adopt = true
 			o.Limits.LiveBytes = 64 << 10
@@ -150,7 +154,8 @@ func TestMemoryIsBounded(t *testing.T) {
 }
 
 func TestStopInterruptsAndAcknowledgedRunsGoOn(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		store := journal.NewMemory()
 		b := setup(t, store, nil)
 		var ids []event.RunID

@@ -23,7 +23,8 @@ import (
 
 // Invariant 1: a command is never carried out before the event that caused it is durable.
 func TestInvariant1NothingLeavesBeforeItIsDurable(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		store := journal.NewMemory()
 		gate := make(chan struct{})
 		store.Before = func(int, *journal.Batch) error { <-gate; return nil }
@@ -72,7 +73,8 @@ func TestInvariant2ReplayGivesTheLiveMachine(t *testing.T) {
 		"loop":  "do:\n  - f:\n      for: {in: '${ [range(500)] }'}\n      do: [{n: {call: noop}}]\n  - s: {run: {shell: {command: x}}}\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
 				store := journal.NewMemory()
 				b := setup(t, store, shell(func(ctx context.Context, _ *executor.Request) (executor.Result, error) {
 					<-ctx.Done()
@@ -126,7 +128,8 @@ func dump(cs []machine.Command) []string {
 
 // Invariant 2: a journal that replays to something else is not continued. M6
 func TestInvariant2DivergedReplaySuspendsTheRun(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		store := journal.NewMemory()
 		store.Before = func(_ int, b *journal.Batch) error {
 			for i := range b.Appends {
@@ -159,7 +162,8 @@ func TestInvariant2DivergedReplaySuspendsTheRun(t *testing.T) {
 
 // Invariant 4: a run is only ever advanced by its owner.
 func TestInvariant4OnlyTheOwnerAdvances(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		store := journal.NewMemory()
 		calls := 0
 		ex := func(context.Context, *executor.Request) (executor.Result, error) {

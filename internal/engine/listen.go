@@ -25,10 +25,6 @@ type listener struct {
 	behind     bool
 }
 
-// again forgets, after a replay, that listeners have been offered early events:
-// the machine knows which ones the run has consumed.
-func (l *listening) again(r *run) { l.known = l.cursor > 0 }
-
 // listenTo begins to offer events to a listener, the early ones first.
 func (r *run) listenTo(c *machine.Listen) {
 	r.listen.on = append(r.listen.on, listener{activation: c.Activation, types: c.Types, behind: true})
@@ -161,10 +157,10 @@ func (s *shard) fact(row *journal.InboxRow) {
 	switch {
 	case r == nil || s.stopping:
 		s.e.waker.poke()
-	case r.present() && r.end == nil && !(r.inflight && r.flight.sleep):
-		r.take(row)
-	default:
+	case !r.present() || r.end != nil || r.inflight && r.flight.sleep:
 		// It is read with the inbox when the run is live again.
+	default:
+		r.take(row)
 	}
 }
 

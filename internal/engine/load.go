@@ -62,7 +62,7 @@ func (s *shard) newLoading(id event.RunID) *run {
 // read reads a run that its shard waits for.
 func (e *Engine) read(id event.RunID) {
 	e.crew.Do(func() {
-		rec, err := e.History.Load(e.ctx, id)
+		rec, err := e.Load(e.ctx, id)
 		e.shard(id).send(message{kind: msgCall, call: func(s *shard) {
 			if r := s.runs[id]; r != nil && r.state == loading {
 				r.loaded(rec, err)
@@ -166,7 +166,7 @@ func (r *run) replay(rec *history.Record) error {
 	r.m.SetGuard(r.s.stopGuard)
 	r.grow(baseBytes)
 	r.resume = &resumed{before: slices.Clone(r.m.Outstanding())}
-	r.listen.again(r)
+	r.listen.known = r.listen.cursor > 0 // the machine knows which events the run has consumed
 	return nil
 }
 
@@ -317,7 +317,7 @@ func (r *run) storeSnapshot(b *journal.Batch) {
 	r.bytes = int64(len(state))
 	r.grown.events, r.grown.bytes, r.grown.last = 0, 0, len(state)
 	if r.def.Sealed {
-		state = r.s.e.History.Seal(r.id, state)
+		state = r.s.e.Seal(r.id, state)
 	}
 	b.Snapshots = []journal.Snapshot{{Run: r.id, Sequence: r.sequence, State: state}}
 }

@@ -9,7 +9,7 @@ import (
 // run holds secrets, everything in place and encrypted.
 func (r *run) encode(b *journal.Batch, dst []byte, events []event.Event) []byte {
 	if r.def.Sealed {
-		return r.s.e.History.Seal(r.id, event.Append(nil, events, nil))
+		return r.s.e.Seal(r.id, event.Append(nil, events, nil))
 	}
 	var ext event.Externals
 	dst = event.Append(dst, events, &ext)
@@ -23,7 +23,7 @@ func (r *run) encode(b *journal.Batch, dst []byte, events []event.Event) []byte 
 func (r *run) encodeFor(to event.RunID, events []event.Event) []byte {
 	data := event.Append(nil, events, nil)
 	if r.def.Sealed {
-		return r.s.e.History.Seal(to, data)
+		return r.s.e.Seal(to, data)
 	}
 	return data
 }

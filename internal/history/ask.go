@@ -36,10 +36,9 @@ func (h *History) Ask(ctx context.Context, id event.RunID, q Question) (a Answer
 	if a.Facts, a.Err = h.store.Inbox(ctx, id); a.Err != nil || !q.Listens {
 		return a
 	}
-	begin, err := int64(0), error(nil)
+	var begin int64
 	if !q.Known || q.Early {
-		if begin, err = h.sequenceAt(ctx, q.Since); err != nil {
-			a.Err = err
+		if begin, a.Err = h.sequenceAt(ctx, q.Since); a.Err != nil {
 			return a
 		}
 	}

@@ -21,7 +21,7 @@ type Sealer interface {
 	Open(dst, sealed, ad []byte) ([]byte, error)
 }
 
-// ErrNoKey: there is no key to encrypt with.
+// ErrNoKey says that there is no key to encrypt with.
 var ErrNoKey = errors.New("there is no key to encrypt with")
 
 // sealedForm is the first byte of rows, snapshots and facts that are

@@ -66,7 +66,7 @@ func ReadState(p *program.Program, b []byte) (*State, error) {
 		if n <= 0 || size > uint64(len(b)-n) {
 			return nil, bad
 		}
-		parts[i], b = b[n:n+int(size)], b[n+int(size):] //nolint:gosec // size is at most len(b)
+		parts[i], b = b[n:n+int(size)], b[n+int(size):]
 	}
 	s := &State{At: time.UnixMicro(numbers[0]).UTC(), Cursor: numbers[1]}
 	first, err := event.Decode(parts[0], nil)

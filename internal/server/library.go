@@ -52,7 +52,7 @@ func (l *library) read() {
 		default:
 			continue
 		}
-		src, err := os.ReadFile(filepath.Join(l.dir, e.Name())) //nolint:gosec // the directory that the user gave
+		src, err := os.ReadFile(filepath.Join(l.dir, e.Name()))
 		if err != nil {
 			l.logger.Warn("workflow cannot be read", slog.String("error", err.Error()))
 			continue

@@ -5,6 +5,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	nethttp "net/http"
@@ -16,12 +17,8 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/engine"
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/executor"
-	"github.com/downbeat-dev/downbeat/internal/executor/http"
-	"github.com/downbeat-dev/downbeat/internal/executor/noop"
-	"github.com/downbeat-dev/downbeat/internal/executor/process"
 	"github.com/downbeat-dev/downbeat/internal/journal"
 	"github.com/downbeat-dev/downbeat/internal/lifecycle"
-	"github.com/downbeat-dev/downbeat/internal/outbound"
 	"github.com/downbeat-dev/downbeat/internal/program"
 	"github.com/downbeat-dev/downbeat/internal/secret"
 	"github.com/downbeat-dev/downbeat/internal/store/sqlite"
@@ -59,6 +56,8 @@ type HTTP struct {
 	Proxy func(*nethttp.Request) (*url.URL, error)
 	// Authorities are certificates (PEM) to trust beside the system's.
 	Authorities []byte
+	// Certificates are what we show to servers that ask who we are (mutual TLS).
+	Certificates []tls.Certificate
 	// Deny and Allow are the egress rules: hosts, addresses, networks.
 	Deny, Allow []string
 }
@@ -101,23 +100,6 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 		return nil, errors.Join(err, n.store.Close())
 	}
 	return n, nil
-}
-
-// catalogue is the product's table of contents: all that tasks can do.
-func catalogue(c *Config) (*executor.Catalog, error) {
-	client, err := outbound.New(outbound.Config{
-		Proxy: c.HTTP.Proxy, Authorities: c.HTTP.Authorities, Deny: c.HTTP.Deny, Allow: c.HTTP.Allow,
-	})
-	if err != nil {
-		return nil, err
-	}
-	processes := process.New(process.Config{Environment: c.Environ, Grace: c.Grace})
-	return executor.NewCatalog(
-		executor.Entry{Kind: http.Kind(), Executor: http.New(client, c.Version)},
-		executor.Entry{Kind: noop.Kind(), Executor: noop.Executor{}},
-		executor.Entry{Kind: process.Shell(), Executor: processes},
-		executor.Entry{Kind: process.Script(), Executor: processes},
-	)
 }
 
 // secrets come from the file first, then from the environment.

@@ -82,7 +82,10 @@ func (w *Worker) prepare(j *job) (*prepared, error) {
 		}
 		q.Directory = dir
 		if temporary {
-			p.directory = dir
+			p.directory, q.Scratch = dir, dir
+			if q.BaseDirectory != "" {
+				q.Directory = q.BaseDirectory // as in a shell: the run's directory, unless the task asks for a workspace
+			}
 		}
 	}
 	q.Log = p.log

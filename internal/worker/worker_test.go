@@ -241,9 +241,9 @@ func TestWhatAnAttemptIsGiven(t *testing.T) {
 				t.Error(err)
 			}
 			out, errs := r.Log.Stream("stdout"), r.Log.Stream("stderr")
-			fmt.Fprint(out, "one\ntwo t0p-")
-			fmt.Fprint(errs, "oops\n")
-			fmt.Fprint(out, "secret\nrest")
+			_, _ = fmt.Fprint(out, "one\ntwo t0p-")
+			_, _ = fmt.Fprint(errs, "oops\n")
+			_, _ = fmt.Fprint(out, "secret\nrest")
 			return executor.Result{Output: r.Directory}, nil
 		})},
 	})

@@ -1,0 +1,50 @@
+package server
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/downbeat-dev/downbeat/internal/check"
+	"github.com/downbeat-dev/downbeat/internal/executor"
+	"github.com/downbeat-dev/downbeat/internal/executor/http"
+	"github.com/downbeat-dev/downbeat/internal/executor/noop"
+	"github.com/downbeat-dev/downbeat/internal/executor/openapi"
+	"github.com/downbeat-dev/downbeat/internal/executor/process"
+	"github.com/downbeat-dev/downbeat/internal/outbound"
+)
+
+// catalogue is the product's table of contents: all that tasks can do.
+func catalogue(c *Config) (*executor.Catalog, error) {
+	client, err := outbound.New(outbound.Config{
+		Proxy: c.HTTP.Proxy, Authorities: c.HTTP.Authorities, Certificates: c.HTTP.Certificates,
+		Deny: c.HTTP.Deny, Allow: c.HTTP.Allow, Clock: c.Clock,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("prepare calls over HTTP: %w", err)
+	}
+	processes := process.New(process.Config{Environment: c.Environ, Grace: c.Grace})
+	return executor.NewCatalog(
+		executor.Entry{Kind: http.Kind(), Executor: http.New(client, c.Version)},
+		executor.Entry{Kind: noop.Kind(), Executor: noop.Executor{}},
+		executor.Entry{Kind: openapi.Kind(), Executor: openapi.New(client, c.Version)},
+		executor.Entry{Kind: process.Shell(), Executor: processes},
+		executor.Entry{Kind: process.Script(), Executor: processes},
+	)
+}
+
+// supported are the parts of the language that check.Features names and that
+// the catalogue above, and the engine, carry out.
+var supported = []string{
+	"call:openapi", "auth:oauth2", "auth:oidc",
+	"downbeat:concurrency", "downbeat:priority", "downbeat:sensitive", "downbeat:interrupted", "downbeat:workspace",
+}
+
+// CheckOptions tells package check what this version carries out. Nothing is
+// opened for it: validating needs the file alone.
+func CheckOptions() check.Options {
+	o := check.Options{Supported: func(feature string) bool { return slices.Contains(supported, feature) }}
+	for _, k := range []executor.Kind{noop.Kind()} { // what `call` can name beside the protocols
+		o.Functions = append(o.Functions, check.Function{Name: k.Name, Version: k.Version, Input: k.Schema})
+	}
+	return o
+}
