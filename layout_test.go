@@ -52,10 +52,13 @@ var layers = map[string]string{
 	"internal/executor/*":            "internal/executor internal/event internal/outbound internal/value",
 
 	// The engine room: owns goroutines and the clock; sees ports only.
-	"internal/lifecycle": "",
-	"internal/control":   "internal/workflow internal/event internal/check internal/program internal/journal internal/lifecycle internal/value internal/view internal/engine",
-	"internal/engine":    "internal/workflow internal/event internal/program internal/machine internal/view internal/journal internal/lifecycle internal/worker internal/executor internal/secret internal/value",
-	"internal/worker":    "internal/event internal/executor internal/secret internal/lifecycle internal/value",
+	"internal/lifecycle":   "",
+	"internal/feed":        "internal/event internal/machine",
+	"internal/definitions": "internal/event internal/journal internal/machine internal/program internal/value internal/workflow",
+	"internal/history":     "internal/definitions internal/event internal/journal internal/machine internal/program internal/value internal/view",
+	"internal/control":     "internal/history internal/definitions internal/feed internal/workflow internal/event internal/check internal/program internal/journal internal/lifecycle internal/value internal/view internal/engine",
+	"internal/engine":      "internal/history internal/definitions internal/feed internal/workflow internal/event internal/program internal/machine internal/view internal/journal internal/lifecycle internal/worker internal/executor internal/secret internal/value",
+	"internal/worker":      "internal/event internal/executor internal/secret internal/lifecycle internal/value",
 
 	// The edges.
 	"internal/config":   "",
@@ -98,7 +101,7 @@ var owned = map[string]string{
 	"modernc.org/sqlite":                    "internal/store/sqlite",
 	"zombiezen.com/go/sqlite":               "internal/store/sqlite",
 	"github.com/santhosh-tekuri/jsonschema": "internal/schema",
-	"go.yaml.in/yaml":                       "internal/source internal/workflow internal/config internal/cli internal/secret internal/control internal/forms",
+	"go.yaml.in/yaml":                       "internal/executor/openapi internal/source internal/workflow internal/config internal/cli internal/secret internal/control internal/forms",
 	"github.com/spf13/cobra":                "internal/cli",
 	"charm.land/lipgloss":                   "internal/cli internal/progress",
 }
@@ -174,7 +177,7 @@ func TestLayers(t *testing.T) {
 		if n > maxPackage {
 			t.Errorf("%s: %d lines; a package has at most %d", pkg, n, maxPackage)
 		}
-		if banned[pkg] != "" {
+		if banned[pkg] != "" && !slices.Contains([]string{"internal/rehearse", "internal/tape", "internal/yamledit"}, pkg) { // tools over the language
 			ring += n
 		}
 		if !doc[pkg] {

@@ -18,13 +18,6 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/view"
 )
 
-// notYet names the scenarios that use what Downbeat does not support yet.
-// They must be refused before anything starts, as unsupported.
-var notYet = map[string]string{
-	"Call OpenAPI With Content Output":  "call:openapi",
-	"Call OpenAPI With Response Output": "call:openapi",
-}
-
 // kit finds the features beside the repository, or where DOWNBEAT_SPEC says.
 func kit(t *testing.T) []string {
 	t.Helper()
@@ -56,7 +49,7 @@ func kit(t *testing.T) []string {
 }
 
 // TestCTK runs every scenario of the kit. DSL 33-35, 37, 38, 48, 53, 56, 58, 59,
-// 63, 64, 66, 86-89, 91, 92, 95-98, 100, 101, 105, 109, 110, 113-115, 156, 205.
+// 63, 64, 66, 71, 72, 86-89, 91, 92, 95-98, 100, 101, 105, 109, 110, 113-115, 156, 205.
 func TestCTK(t *testing.T) {
 	h := newHost(t)
 	scenarios := 0
@@ -119,7 +112,7 @@ func (s *scenario) step(step ctk.Step) {
 		return
 	}
 	if s.run == nil {
-		return // refused as it should be
+		t.Fatalf("line %d: nothing was executed", step.Line)
 	}
 	switch text := step.Text; {
 	case text == "the workflow should complete":
@@ -173,17 +166,9 @@ func (s *scenario) step(step ctk.Step) {
 }
 
 func (s *scenario) execute() {
-	feature := notYet[s.name]
-	run, unsupported := s.h.run(s.t, s.definition, s.input)
-	if feature != "" {
-		if !slices.ContainsFunc(unsupported, func(f source.Finding) bool { return f.Severity == source.SeverityUnsupported }) {
-			s.t.Fatalf("%s must be refused as unsupported", feature)
-		}
-		s.t.Logf("refused as unsupported: %s", feature)
-		return
-	}
+	run, findings := s.h.run(s.t, s.definition, s.input)
 	if run == nil {
-		s.t.Fatalf("refused: %v", unsupported)
+		s.t.Fatalf("refused: %v", findings)
 	}
 	s.run = run
 	out, err := run.Output.Any()

@@ -5,7 +5,6 @@ import (
 	"encoding/pem"
 	"net/http"
 	"net/url"
-	"strings"
 	"testing"
 	"time"
 
@@ -49,8 +48,7 @@ func newHost(t *testing.T) *host {
 // definition was refused, for the reasons in the findings.
 func (h *host) run(t *testing.T, definition string, input any) (*view.Run, []source.Finding) {
 	t.Helper()
-	supported := func(feature string) bool { return !strings.HasPrefix(feature, "call:") }
-	def, findings := check.Source([]byte(definition), check.Options{Supported: supported})
+	def, findings := check.Source([]byte(definition), server.CheckOptions())
 	for _, f := range findings {
 		if f.Severity <= source.SeverityUnsupported {
 			return nil, findings

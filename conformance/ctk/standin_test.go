@@ -38,6 +38,21 @@ func standIn(t *testing.T) *httptest.Server {
 		}
 		answer(w, http.StatusOK, []any{pet(1), pet(2)})
 	})
+	mux.HandleFunc("GET petstore.swagger.io/v2/swagger.json", func(w http.ResponseWriter, _ *http.Request) {
+		parameter := func(name, in, kind string) map[string]any {
+			return map[string]any{"name": name, "in": in, "type": kind, "required": true}
+		}
+		operation := func(id string, p map[string]any) map[string]any {
+			return map[string]any{"get": map[string]any{"operationId": id, "parameters": []any{p}}}
+		}
+		answer(w, http.StatusOK, map[string]any{
+			"swagger": "2.0", "host": "petstore.swagger.io", "basePath": "/v2", "schemes": []any{"https"},
+			"paths": map[string]any{
+				"/pet/findByStatus": operation("findPetsByStatus", parameter("status", "query", "string")),
+				"/pet/{petId}":      operation("getPetById", parameter("petId", "path", "integer")),
+			},
+		})
+	})
 	mux.HandleFunc("GET petstore.swagger.io/v2/pet/{id}", func(w http.ResponseWriter, r *http.Request) {
 		id, err := strconv.Atoi(r.PathValue("id"))
 		if err != nil {

@@ -29,6 +29,7 @@ type runFlags struct {
 	secrets   string
 	workflows string
 	labels    map[string]string
+	record    string
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -63,6 +64,7 @@ or not supported yet, 3 cancelled, 4 --wait passed, 130 interrupted. After 4 and
 	fl.StringVar(&f.workflows, "workflows", "", "`DIR` of definitions that 'run: workflow' may name")
 	fl.StringVar(&f.wait, "wait", "", "leave the run after this `DURATION`, interrupted and resumable (exit code 4)")
 	fl.StringArrayVar(&f.events, "events", nil, "`FILE` of cloud events to feed: JSON, JSON lines or an array")
+	fl.StringVar(&f.record, "record", "", "make a test of the run: `FILE`.test.yaml")
 	fl.StringToStringVar(&f.labels, "label", nil, "label of the run, `key=value`")
 	fl.Lookup("label").DefValue = ""
 	return cmd
@@ -71,6 +73,9 @@ or not supported yet, 3 cancelled, 4 --wait passed, 130 interrupted. After 4 and
 func (a *app) run(ctx context.Context, file string, f *runFlags) error {
 	if stdins := count(append([]string{file, f.input}, f.events...), "-"); stdins > 1 {
 		return usage("give files for the others", "- stands for stdin, and stdin can be read once only")
+	}
+	if err := recordable(f.record, file); err != nil {
+		return err
 	}
 	def, by, err := a.accept(file)
 	if err != nil {
@@ -115,7 +120,7 @@ func (a *app) run(ctx context.Context, file string, f *runFlags) error {
 		}
 	}
 	fw := follower{a: a, node: node, id: id, feed: feed, wait: wait, begun: begun, title: def.Document.ID() + "  " + id.String()}
-	return a.finish(ctx, &fw, by)
+	return a.record(ctx, node, id, def, file, f.record, a.finish(ctx, &fw, by))
 }
 
 func count(list []string, s string) int {

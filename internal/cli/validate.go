@@ -18,8 +18,9 @@ func (a *app) validateCommand() *cobra.Command {
 		Long: `Check definitions and print every finding, with file, line and column.
 
 An error means that the definition is invalid; unsupported, that it is valid but
-this version cannot carry it out yet: 'downbeat run' refuses both. Of a directory
-all workflows in it are checked. The exit code is 0 when all can run, else 2.`,
+this version cannot carry it out yet, a warning here: 'downbeat run' refuses both.
+Of a directory all workflows in it are checked. The exit code is 0 when all are
+valid, else 2; with --strict warnings fail too.`,
 		Example: `  downbeat validate workflow.yaml
   downbeat validate --portable examples
   downbeat validate -o json workflow.yaml`,
@@ -27,7 +28,7 @@ all workflows in it are checked. The exit code is 0 when all can run, else 2.`,
 		RunE: func(_ *cobra.Command, args []string) error { return a.validate(args, portable, strict) },
 	}
 	cmd.Flags().BoolVar(&portable, "portable", false, "also show where another runtime may differ")
-	cmd.Flags().BoolVar(&strict, "strict", false, "warnings fail too")
+	cmd.Flags().BoolVar(&strict, "strict", false, "warnings, and what is not supported yet, fail too")
 	return cmd
 }
 
@@ -49,7 +50,7 @@ func (a *app) validate(args []string, portable, strict bool) error {
 		}
 		_, list := a.check(src)
 		f := report.Findings{File: file, Source: src, List: list}
-		if f.Count(workflow.SeverityError)+f.Count(workflow.SeverityUnsupported) > 0 || strict && f.Count(workflow.SeverityWarning) > 0 {
+		if f.Count(workflow.SeverityError) > 0 || strict && f.Count(workflow.SeverityUnsupported)+f.Count(workflow.SeverityWarning) > 0 {
 			failed++
 		}
 		if a.conf.Output != "text" {

@@ -55,8 +55,12 @@ type Request struct {
 	Log Log
 	// Bind journals what the attempt is about to start outside; it returns when that is durable. Never nil.
 	Bind func(ctx context.Context, handle any) error
-	// Directory is the working directory for processes; made and removed by the worker.
+	// Directory is the working directory for processes: the workspace that the
+	// task asks for, else the directory of the run, else one of the attempt's own.
 	Directory string
+	// Scratch is a directory of the attempt's own, made and removed by the worker;
+	// "" when there is none.
+	Scratch string
 	// BaseDirectory is where relative paths of the definition start.
 	BaseDirectory string
 	// Grace is how long a cancelled attempt has before it is killed.

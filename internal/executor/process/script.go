@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -79,7 +80,7 @@ func scriptFile(r *executor.Request, a *scriptArguments) (file string, remove fu
 	if a.Language != "python" {
 		name, code = javascriptFile(a.Code)
 	}
-	f, err := os.CreateTemp(directory(r), name)
+	f, err := os.CreateTemp(cmp.Or(r.Scratch, directory(r)), name)
 	if err != nil {
 		return "", nil, fmt.Errorf("write the script: %w", err)
 	}
