@@ -13,7 +13,7 @@ import (
 func (a *app) validateCommand() *cobra.Command {
 	var portable, strict bool
 	cmd := &cobra.Command{
-		Use:   "validate FILE|DIR|-...",
+		Use:   "validate FILE|DIR|GLOB|-...",
 		Short: "Check definitions and print every finding",
 		Long: `Check definitions and print every finding, with file, line and column.
 

@@ -63,10 +63,26 @@ func isDefinition(name string) bool {
 
 var hasDocument = regexp.MustCompile(`(?m)^["']?document["']?\s*:|^\s*\{\s*"document"`)
 
-// Expand replaces directories by the workflows in them.
+// glob resolves the patterns among the arguments that name no file themselves,
+// for shells that do not and for patterns in quotes.
+func glob(args []string) []string {
+	var out []string
+	for _, arg := range args {
+		if _, err := os.Stat(arg); err != nil && arg != "-" {
+			if found, err := filepath.Glob(arg); err == nil && len(found) > 0 {
+				out = append(out, found...)
+				continue
+			}
+		}
+		out = append(out, arg)
+	}
+	return out
+}
+
+// Expand replaces patterns by the files that they match, and directories by the workflows in them.
 func Expand(args []string) ([]string, error) {
 	var files []string
-	for _, arg := range args {
+	for _, arg := range glob(args) {
 		info, err := os.Stat(arg)
 		if arg == "-" || err != nil || !info.IsDir() {
 			files = append(files, arg)
