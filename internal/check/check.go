@@ -82,6 +82,7 @@ type checker struct {
 	findings []workflow.Finding
 	seen     map[seenKey]bool
 	policies map[string]bool // entries of use that a task names: "retries/x"
+	context  bool            // the hint about $context was given
 }
 
 type seenKey struct {

@@ -24,6 +24,7 @@ func (c *checker) expr(e *workflow.Expr, site workflow.Site, vars []string, cond
 		return
 	}
 	c.secrets(e.Pos, compiled.ReadsSecrets(), compiled.SecretNames(), site == workflow.InputFromSite || site == workflow.WorkflowInputSite)
+	c.portableExpression(e.Pos, e.Source, compiled.Vars(), compiled.EndsInIterator() && !condition, condition)
 	if !compiled.EndsInIterator() {
 		return
 	}
@@ -146,6 +147,9 @@ func (c *checker) template(v *workflow.Value, site workflow.Site, vars []string,
 	}
 	if c.options.Portable && !t.Constant() && !expr.IsWrapped(s) {
 		c.hint(v.Pos, "portable/interpolation", "D14c", "an expression stands inside a larger string; other runtimes may leave it as text", fmt.Sprintf("wrap the whole string: ${ %q + … }", "text "))
+	}
+	if !t.Constant() {
+		c.portableExpression(v.Pos, s, t.Vars(), t.EndsInIterator(), false)
 	}
 	secretsOK := o.secretsOK || site == workflow.InputFromSite || site == workflow.WorkflowInputSite
 	c.secrets(v.Pos, t.ReadsSecrets(), t.SecretNames(), secretsOK)

@@ -164,6 +164,7 @@ func (c *checker) retry(r *workflow.Retry, vars []string) {
 	if r == nil {
 		return
 	}
+	c.portableRetry(r)
 	c.expr(r.When, workflow.RetrySite, vars, true)
 	c.expr(r.ExceptWhen, workflow.RetrySite, vars, true)
 	c.duration(r.Delay, workflow.RetrySite, vars, "delay")
