@@ -40,11 +40,22 @@ const maxFindings = 200
 // Source decodes src and checks the definition. The definition is nil when it
 // cannot be used; findings are sorted by position.
 func Source(src []byte, o Options) (*workflow.Definition, []workflow.Finding) {
-	def, findings := workflow.Decode(src)
+	def, findings := workflow.DecodePart(src)
 	if def == nil {
 		return nil, findings
 	}
-	findings = append(findings, Check(def, o)...)
+	taken := map[workflow.Pos]bool{}
+	for _, f := range findings {
+		taken[f.Pos] = taken[f.Pos] || f.Severity == workflow.SeverityError
+	}
+	broken := source.HasErrors(findings)
+	for _, f := range Check(def, o) {
+		// What follows from a mistake is no news: one a place, and of a definition
+		// that could be read in part only, errors alone.
+		if !taken[f.Pos] && (!broken || f.Severity <= workflow.SeverityUnsupported) {
+			findings = append(findings, f)
+		}
+	}
 	source.Sort(findings)
 	if source.HasErrors(findings) {
 		return nil, findings

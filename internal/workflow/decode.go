@@ -14,6 +14,16 @@ import (
 // the order of the source; the definition is nil when an error stands in the
 // way of a usable one.
 func Decode(src []byte) (*Definition, []Finding) {
+	def, findings := DecodePart(src)
+	if def == nil || source.HasErrors(findings) {
+		return nil, findings
+	}
+	return def, findings
+}
+
+// DecodePart is Decode for those who look for mistakes: it also returns a
+// definition with errors, as far as it could be read. Nothing else may use that.
+func DecodePart(src []byte) (*Definition, []Finding) {
 	d := &decoder{tasks: map[string]string{}}
 	root, findings := source.Read(src, MaxSource)
 	d.findings = findings
@@ -23,9 +33,13 @@ func Decode(src []byte) (*Definition, []Finding) {
 	}
 	source.Sort(d.findings)
 	if d.left > 0 {
-		d.findings = append(d.findings, Finding{Pos: d.findings[len(d.findings)-1].Pos, Severity: SeverityWarning, Rule: "source/more-findings", Message: fmt.Sprintf("%d more findings are left out", d.left)})
+		more := Finding{Pos: d.findings[len(d.findings)-1].Pos, Severity: SeverityWarning, Rule: "source/more-findings", Message: fmt.Sprintf("%d more findings are left out", d.left)}
+		if d.leftError {
+			more.Severity = SeverityError
+		}
+		d.findings = append(d.findings, more)
 	}
-	if root == nil || source.HasErrors(d.findings) || d.leftError {
+	if root == nil {
 		return nil, d.findings
 	}
 	sum := sha256.Sum256(src)

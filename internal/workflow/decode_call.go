@@ -54,7 +54,7 @@ var (
 // host is a host name (DSL 69).
 func host(d *decoder, n *source.Node, a at) {
 	t, ok := n.Scalar.(string)
-	if ok && isDynamic(t) {
+	if ok && source.IsDynamic(t) {
 		return
 	}
 	bare := strings.ReplaceAll(t, ".", "-")
@@ -97,7 +97,7 @@ func (d *decoder) call(t *Task, name, with, n *source.Node) {
 		c.Map = d.mapCall(with, t.Reference)
 		return
 	}
-	if s, ok := with.Scalar.(string); ok && isWrapped(s) {
+	if s, ok := with.Scalar.(string); ok && source.IsWrapped(s) {
 		d.report(Finding{Pos: with.Pos, Severity: SeverityHint, Rule: "portable/function-arguments", DSL: "DSL 84", Message: "with is an expression", Allowed: "other runtimes want a map"})
 		return
 	}

@@ -148,7 +148,7 @@ func (d *decoder) duration(n *source.Node, a at) *Duration {
 		d.wrong(n, a, want)
 		return nil
 	}
-	if !isDynamic(t) {
+	if !source.IsDynamic(t) {
 		if _, err := value.ParseDuration(t); err != nil {
 			d.invalid(n, at{a.section, a.what, "DSL 203"}, "duration", fmt.Sprintf("%s: %v", a.what, err), "")
 		}
@@ -159,7 +159,7 @@ func (d *decoder) duration(n *source.Node, a at) *Duration {
 // orExprHint is for the fields of a duration: whole numbers by the schema,
 // expressions as authors need them.
 func orExprHint(d *decoder, n *source.Node, a at) {
-	if t, ok := n.Scalar.(string); ok && isWrapped(t) {
+	if t, ok := n.Scalar.(string); ok && source.IsWrapped(t) {
 		d.report(Finding{Pos: n.Pos, Severity: SeverityHint, Rule: "portable/duration", DSL: "DSL 202", Message: a.what + " is an expression", Allowed: "other runtimes want a whole number; an expression may give the whole duration as ISO 8601"})
 		return
 	}

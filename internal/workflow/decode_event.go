@@ -28,7 +28,7 @@ func event(typeRequired bool) shape {
 // eventTime is a time stamp or an expression; YAML's own time stamps are text here (D30).
 func eventTime(d *decoder, n *source.Node, a at) {
 	t, ok := n.Scalar.(string)
-	if !ok || !isDynamic(t) && !timePattern.MatchString(t) {
+	if !ok || !source.IsDynamic(t) && !timePattern.MatchString(t) {
 		d.wrong(n, a, "a time such as 2026-07-29T12:00:00Z, or an expression in ${ }")
 	}
 }

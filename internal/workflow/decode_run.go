@@ -61,7 +61,7 @@ func childInput(d *decoder, n *source.Node, a at) {
 	if n.Kind == MapValue {
 		return
 	}
-	if t, ok := n.Scalar.(string); ok && isWrapped(t) {
+	if t, ok := n.Scalar.(string); ok && source.IsWrapped(t) {
 		d.report(Finding{Pos: n.Pos, Severity: SeverityHint, Rule: "portable/workflow-input", DSL: "DSL 141", Message: a.what + " is an expression", Allowed: "other runtimes want a map"})
 		return
 	}
@@ -138,7 +138,7 @@ func (d *decoder) literalDuration(n *source.Node, a at) time.Duration {
 	if n == nil {
 		return 0
 	}
-	if s, ok := n.Scalar.(string); ok && isDynamic(s) {
+	if s, ok := n.Scalar.(string); ok && source.IsDynamic(s) {
 		d.wrong(n, a, "a duration such as PT15M; an expression has nothing to read here")
 		return 0
 	}

@@ -34,7 +34,7 @@ func (d *decoder) taskList(n *source.Node, a at, ref string, branches bool) Task
 		}
 		r := fmt.Sprintf("%s/%d/%s", ref, i, escape(k.Name))
 		d.taskName(k, r, first)
-		if t := d.task(k, v, a, r); t != nil {
+		if t := d.task(k, v, r); t != nil {
 			list = append(list, t)
 		}
 	}
@@ -93,11 +93,11 @@ func kindOf(keyword string) Kind {
 }
 
 // task is one task. It returns nil when its kind cannot be told.
-func (d *decoder) task(k source.Key, n *source.Node, a at, ref string) *Task {
+func (d *decoder) task(k source.Key, n *source.Node, ref string) *Task {
 	outer := d.ref
 	d.ref = ref
 	defer func() { d.ref = outer }()
-	a = at{"task", "task " + source.Quote(k.Name), "DSL 22-32"}
+	a := at{"task", "task " + source.Quote(k.Name), "DSL 22-32"}
 	if n.Kind != MapValue {
 		want := "a map"
 		if n.IsNull() {

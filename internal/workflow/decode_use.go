@@ -86,7 +86,7 @@ func (d *decoder) useSection(n *source.Node) {
 	})
 	d.each(n.Field("functions"), at{"use", "use.functions", "DSL 17"}, func(k source.Key, v *source.Node, a at) {
 		a.section = "task"
-		if t := d.task(k, v, a, "/use/functions/"+escape(k.Name)); t != nil {
+		if t := d.task(k, v, "/use/functions/"+escape(k.Name)); t != nil {
 			u.Functions = append(u.Functions, t)
 			d.lists = append(d.lists, jumpList{tasks: TaskList{t}, branches: true})
 		}
@@ -168,7 +168,7 @@ func (d *decoder) extensions(n *source.Node) {
 func (d *decoder) errorDef(n *source.Node, a at) *Error {
 	a.dsl = "DSL 91"
 	status := func(d *decoder, n *source.Node, a at) {
-		if t, ok := n.Scalar.(string); ok && isWrapped(t) {
+		if t, ok := n.Scalar.(string); ok && source.IsWrapped(t) {
 			d.report(Finding{Pos: n.Pos, Severity: SeverityHint, Rule: "portable/error-status", DSL: "DSL 91", Message: a.what + " is an expression", Allowed: "other runtimes want a number"})
 			return
 		}

@@ -31,29 +31,6 @@ func (d *decoder) invalid(n *source.Node, a at, rule, message, allowed string) {
 	d.report(Finding{Pos: n.Pos, Rule: a.section + "/" + rule, DSL: a.dsl, Message: message, Allowed: allowed})
 }
 
-// isWrapped reports whether the whole of s is one ${ expression }.
-func isWrapped(s string) bool {
-	s = strings.TrimSpace(s)
-	return len(s) > 3 && strings.HasPrefix(s, "${") && strings.HasSuffix(s, "}")
-}
-
-// isDynamic reports whether evaluating s gives something else than s.
-func isDynamic(s string) bool {
-	if isWrapped(s) {
-		return true
-	}
-	for rest := s; ; {
-		_, after, found := strings.Cut(rest, "${")
-		if !found {
-			return false
-		}
-		if after != "" && strings.ContainsRune(" \t\r\n", rune(after[0])) && strings.Contains(after, "}") {
-			return true
-		}
-		rest = after
-	}
-}
-
 func anything(*decoder, *source.Node, at) {}
 
 func text(d *decoder, n *source.Node, a at) {
@@ -91,7 +68,7 @@ func whole(low, high int) shape {
 // orExpr lets a wrapped expression stand beside s, as the schema has it.
 func orExpr(s shape) shape {
 	return func(d *decoder, n *source.Node, a at) {
-		if t, ok := n.Scalar.(string); !ok || !isWrapped(t) {
+		if t, ok := n.Scalar.(string); !ok || !source.IsWrapped(t) {
 			s(d, n, a)
 		}
 	}
@@ -100,7 +77,7 @@ func orExpr(s shape) shape {
 // orOurExpr lets a wrapped expression stand where the schema wants only s.
 func orOurExpr(s shape) shape {
 	return func(d *decoder, n *source.Node, a at) {
-		if t, ok := n.Scalar.(string); ok && isWrapped(t) {
+		if t, ok := n.Scalar.(string); ok && source.IsWrapped(t) {
 			d.report(Finding{Pos: n.Pos, Severity: SeverityHint, Rule: "portable/expression", DSL: a.dsl, Message: a.what + " is an expression", Allowed: "other runtimes may want it written out"})
 			return
 		}
@@ -110,7 +87,7 @@ func orOurExpr(s shape) shape {
 
 // onlyExpr wants a wrapped expression.
 func onlyExpr(d *decoder, n *source.Node, a at) {
-	if t, ok := n.Scalar.(string); !ok || !isWrapped(t) {
+	if t, ok := n.Scalar.(string); !ok || !source.IsWrapped(t) {
 		d.wrong(n, a, "an expression in ${ }")
 	}
 }
@@ -163,7 +140,7 @@ func uri(d *decoder, n *source.Node, a at) {
 		d.wrong(n, a, "a URI, a URI template or an expression")
 	case t == "":
 		d.invalid(n, a, "value", a.what+" is empty", "it must be a URI, a URI template or an expression")
-	case !isDynamic(t) && strings.ContainsFunc(t, func(r rune) bool { return r <= ' ' || r == 0x7f }):
+	case !source.IsDynamic(t) && strings.ContainsFunc(t, func(r rune) bool { return r <= ' ' || r == 0x7f }):
 		d.invalid(n, a, "value", fmt.Sprintf("%s holds white space: %s", a.what, source.Quote(t)), "it must be a URI, a URI template or an expression in ${ }")
 	}
 }
