@@ -50,6 +50,8 @@ var layers = map[string]string{
 	"internal/store/*":               "internal/journal internal/event",
 	"internal/executor/executortest": "internal/executor internal/event internal/value",
 	"internal/executor/*":            "internal/executor internal/event internal/outbound internal/value",
+	"internal/executor/container":    "internal/executor internal/executor/process internal/event internal/value",                   // a command line is one wherever it runs
+	"internal/executor/mcp":          "internal/executor internal/executor/process internal/event internal/outbound internal/value", // a server is a process of the attempt
 
 	// The engine room: owns goroutines and the clock; sees ports only.
 	"internal/lifecycle":   "",
@@ -63,8 +65,9 @@ var layers = map[string]string{
 	// The edges.
 	"internal/config":   "",
 	"internal/progress": "internal/event internal/machine internal/view",
-	"internal/report":   "internal/event internal/progress internal/value internal/view internal/workflow",
+	"internal/report":   "internal/check internal/editor internal/event internal/forms internal/progress internal/value internal/view internal/workflow",
 	"internal/forms":    "internal/event internal/source internal/value internal/workflow",
+	"internal/scaffold": "internal/editor internal/forms",
 	"internal/bench":    "*",
 	"internal/cli":      "*",
 	"internal/server":   "*",

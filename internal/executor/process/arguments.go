@@ -31,9 +31,9 @@ type scriptArguments struct {
 	Await       bool           `json:"await" default:"true" doc:"Whether the task waits for the script."`
 }
 
-// words makes a list of arguments of what the author wrote, D28: a list as it
-// is, a map by its sorted keys.
-func words(arguments any) ([]string, error) {
+// Words makes a list of arguments of what the author wrote, D28: a list as it
+// is, a map by its sorted keys. The error is an *event.Problem.
+func Words(arguments any) ([]string, error) {
 	var list []string
 	switch a := arguments.(type) {
 	case nil:

@@ -36,7 +36,7 @@ func (e *Executor) script(r *executor.Request) (*program, error) {
 	if (a.Code == "") == (a.Source == nil) {
 		return nil, badArguments("a script has exactly one of code and source (DSL run.script)")
 	}
-	args, err := words(a.Arguments)
+	args, err := Words(a.Arguments)
 	if err != nil {
 		return nil, err
 	}

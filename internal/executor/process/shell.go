@@ -20,7 +20,7 @@ func (e *Executor) shell(r *executor.Request) (*program, error) {
 	if hasZero(a.Command) {
 		return nil, badArguments("command holds a zero byte, which no shell takes")
 	}
-	args, err := words(a.Arguments)
+	args, err := Words(a.Arguments)
 	if err != nil {
 		return nil, err
 	}
@@ -32,13 +32,9 @@ func (e *Executor) shell(r *executor.Request) (*program, error) {
 	if !ok {
 		return nil, noShell()
 	}
-	command := a.Command
-	if len(args) > 0 && takesArguments(command) {
-		command = strings.TrimSpace(command) + ` "$@"`
-	}
 	return &program{
 		path:        path,
-		argv:        append([]string{"sh", "-c", command, "sh"}, args...),
+		argv:        ShellCommand(a.Command, args),
 		environment: variables,
 		directory:   directory(r),
 		stdin:       input(a.Stdin),
@@ -46,6 +42,15 @@ func (e *Executor) shell(r *executor.Request) (*program, error) {
 		title:       "Command failed",
 		remove:      func() {},
 	}, nil
+}
+
+// ShellCommand is the argv by which sh carries out a command line with its
+// arguments, D28.
+func ShellCommand(command string, args []string) []string {
+	if len(args) > 0 && takesArguments(command) {
+		command = strings.TrimSpace(command) + ` "$@"`
+	}
+	return append([]string{"sh", "-c", command, "sh"}, args...)
 }
 
 func noShell() *event.Problem {
