@@ -1,0 +1,55 @@
+package outbound
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"net/url"
+
+	"github.com/downbeat-dev/downbeat/internal/event"
+)
+
+// Dial connects for a protocol that is not HTTP, by the egress rules and
+// without a proxy. Address is host:port.
+func (c *Client) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, configuration("%q is no address; it must be like example.com:1234", address)
+	}
+	if c.rules.deny.hasName(host) {
+		return nil, refused(host, "is denied")
+	}
+	return c.transport.DialContext(ctx, network, address)
+}
+
+// TLS gives the settings for connections that others encrypt: the authorities
+// to trust and the certificates to show.
+func (c *Client) TLS() *tls.Config { return c.transport.TLSClientConfig.Clone() }
+
+// HTTP is the client's transport for protocols that begin with a request of
+// HTTP, as WebSocket does; the egress rules hold for it.
+func (c *Client) HTTP() http.RoundTripper { return &hop{client: c} }
+
+// Authorize resolves an authentication policy for a protocol that is not HTTP:
+// basic gives the base64 of user:password, bearer, oauth2 and oidc a token. No
+// policy gives nil.
+func (c *Client) Authorize(ctx context.Context, policy any, secrets Secrets, where *url.URL) (*event.Authorization, error) {
+	a, err := c.authenticator(ctx, &Call{URL: where, Authentication: policy, Secrets: secrets})
+	switch a := a.(type) {
+	case nil:
+		return nil, err
+	case *digest:
+		return nil, configuration("authentication by digest is of HTTP alone; %s takes basic, bearer, oauth2 or oidc", where.Scheme)
+	default:
+		if err != nil {
+			return nil, err
+		}
+		return a.authorization(), nil
+	}
+}
+
+// Explain says in plain words why a connection to an address failed.
+func Explain(err error, address string) string {
+	return explain(err, &url.URL{Host: address})
+}
