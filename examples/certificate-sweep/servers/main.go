@@ -6,6 +6,7 @@
 package main
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -75,15 +76,15 @@ func serve(out io.Writer) error {
 		if err != nil {
 			return fmt.Errorf("make a certificate for %s: %w", f.certified, err)
 		}
-		l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{c}, MinVersion: tls.VersionTLS12})
+		l, err := listen()
 		if err != nil {
 			return fmt.Errorf("listen for %s: %w", f.name, err)
 		}
-		go answer(l)
+		go answer(tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{c}, MinVersion: tls.VersionTLS12}))
 		servers = append(servers, server(f.name, l))
 	}
 	// One that is not there: its port was free a moment ago.
-	gone, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // nothing is waited for
+	gone, err := listen()
 	if err != nil {
 		return fmt.Errorf("find a free port: %w", err)
 	}
@@ -93,6 +94,10 @@ func serve(out io.Writer) error {
 		return fmt.Errorf("print the servers: %w", err)
 	}
 	select {}
+}
+
+func listen() (net.Listener, error) {
+	return (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0") //nolint:forbidigo // the process itself is the context
 }
 
 func server(name string, l net.Listener) map[string]any {

@@ -87,7 +87,7 @@ func handler() http.Handler {
 	mux.HandleFunc("GET /effects", func(w http.ResponseWriter, _ *http.Request) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		write(w, http.StatusOK, s.effects)
+		write(w, s.effects)
 	})
 	return mux
 }
@@ -101,11 +101,11 @@ func (s *site) read(w http.ResponseWriter, r *http.Request) {
 	case v == nil:
 		problem(w, http.StatusNotFound, "there is no such service")
 	case what == "deployment":
-		write(w, http.StatusOK, map[string]any{"version": v.version, "previous": v.previous, "at": v.at})
+		write(w, map[string]any{"version": v.version, "previous": v.previous, "at": v.at})
 	case what == "errors" && v.complains == nil:
 		problem(w, http.StatusServiceUnavailable, "the logs cannot be searched at the moment")
 	case what == "errors":
-		write(w, http.StatusOK, v.complains)
+		write(w, v.complains)
 	case what != "health":
 		problem(w, http.StatusNotFound, "there is health, deployment and errors")
 	case v.sick:
@@ -114,7 +114,7 @@ func (s *site) read(w http.ResponseWriter, r *http.Request) {
 		v.settling--
 		problem(w, http.StatusServiceUnavailable, "starting")
 	default:
-		write(w, http.StatusOK, map[string]any{"status": "ok"})
+		write(w, map[string]any{"status": "ok"})
 	}
 }
 
@@ -131,7 +131,7 @@ func (s *site) act(do func(r *http.Request, body map[string]any) (effect string,
 		defer s.mu.Unlock()
 		key := r.Header.Get("Idempotency-Key")
 		if answer, done := s.answers[key]; done && key != "" {
-			write(w, http.StatusOK, answer)
+			write(w, answer)
 			return
 		}
 		effect, answer := do(r, body)
@@ -141,13 +141,12 @@ func (s *site) act(do func(r *http.Request, body map[string]any) (effect string,
 		}
 		s.effects = append(s.effects, effect)
 		s.answers[key] = answer
-		write(w, http.StatusOK, answer)
+		write(w, answer)
 	}
 }
 
-func write(w http.ResponseWriter, status int, v any) {
+func write(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(v)
 }
 
