@@ -63,16 +63,17 @@ var layers = map[string]string{
 	"internal/worker":      "internal/event internal/executor internal/secret internal/lifecycle internal/value",
 
 	// The edges.
-	"internal/config":   "",
-	"internal/progress": "internal/event internal/machine internal/view",
-	"internal/report":   "internal/check internal/editor internal/event internal/forms internal/progress internal/value internal/view internal/workflow",
-	"internal/forms":    "internal/event internal/source internal/value internal/workflow",
-	"internal/scaffold": "internal/editor internal/forms",
-	"internal/bench":    "*",
-	"internal/cli":      "*",
-	"internal/server":   "*",
-	"internal/sim":      "*", // test harness; see testOnly
-	"cmd/downbeat":      "internal/cli",
+	"internal/config":    "",
+	"internal/reference": "internal/executor internal/value",
+	"internal/progress":  "internal/event internal/machine internal/view",
+	"internal/report":    "internal/check internal/editor internal/event internal/forms internal/progress internal/value internal/view internal/workflow",
+	"internal/forms":     "internal/event internal/source internal/value internal/workflow",
+	"internal/scaffold":  "internal/editor internal/forms",
+	"internal/bench":     "*",
+	"internal/cli":       "*",
+	"internal/server":    "*",
+	"internal/sim":       "*", // test harness; see testOnly
+	"cmd/downbeat":       "internal/cli",
 }
 
 const impure = "bufio crypto/rand database/sql log log/slog math/rand math/rand/v2 net net/http os os/exec runtime sync sync/atomic"

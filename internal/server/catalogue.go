@@ -11,6 +11,7 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/executor/openapi"
 	"github.com/downbeat-dev/downbeat/internal/executor/process"
 	"github.com/downbeat-dev/downbeat/internal/outbound"
+	"github.com/downbeat-dev/downbeat/internal/reference"
 )
 
 // catalogue is the product's table of contents: all that tasks can do.
@@ -32,6 +33,11 @@ func catalogue(c *Config) (*executor.Catalog, error) {
 	)
 }
 
+// Kinds describes all that tasks can do, sorted by name; `map` is the machine's own.
+func Kinds() []executor.Kind {
+	return []executor.Kind{http.Kind(), reference.Map, noop.Kind(), openapi.Kind(), process.Script(), process.Shell()}
+}
+
 // supported are the parts of the language that check.Features names and that
 // the catalogue above, and the engine, carry out.
 var supported = []string{
@@ -44,7 +50,7 @@ var supported = []string{
 func CheckOptions() check.Options {
 	o := check.Options{Supported: func(feature string) bool { return slices.Contains(supported, feature) }}
 	for _, k := range []executor.Kind{noop.Kind()} { // what `call` can name beside the protocols
-		o.Functions = append(o.Functions, check.Function{Name: k.Name, Version: k.Version, Input: k.Schema})
+		o.Functions = append(o.Functions, check.Function{Name: k.Name, Version: k.Version, Summary: k.Summary, Input: k.Schema})
 	}
 	return o
 }
