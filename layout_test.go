@@ -115,6 +115,9 @@ var testOnly = []string{"internal/sim", "internal/journal/journaltest", "interna
 
 const maxFile, maxPackage, maxRing = 600, 3000, 26000 // lines, tests and generated files aside
 
+// wide packages are many small files that do not call each other (ADR 9).
+var wide = map[string]int{"internal/cli": 4500}
+
 // TestLayers reads the files itself instead of running 'go list': the test
 // cache sees files that a test opens, not those that its children open.
 func TestLayers(t *testing.T) {
@@ -178,8 +181,8 @@ func TestLayers(t *testing.T) {
 	}
 	ring := 0
 	for pkg, n := range lines {
-		if n > maxPackage {
-			t.Errorf("%s: %d lines; a package has at most %d", pkg, n, maxPackage)
+		if most := max(maxPackage, wide[pkg]); n > most {
+			t.Errorf("%s: %d lines; a package has at most %d", pkg, n, most)
 		}
 		if banned[pkg] != "" && !slices.Contains([]string{"internal/rehearse", "internal/tape", "internal/yamledit"}, pkg) { // tools over the language
 			ring += n
