@@ -24,7 +24,7 @@ import (
 type object = map[string]any
 
 // image is what .ci/components/docker makes.
-const image = "localhost/downbeat-busybox:1"
+const image = "localhost/downbeat-busybox:latest"
 
 // engines runs the test by every engine that the environment names
 // (.ci/components/docker starts them).
@@ -187,12 +187,14 @@ func TestCommandArgumentsStdin(t *testing.T) {
 			"command": "input=$(cat)\necho \"STDIN was: $input\"\necho \"ARGS are $1 $2\"\n", "stdin": "Hello World", "arguments": []any{"Foo", "Bar"},
 		}, "STDIN was: Hello World\nARGS are Foo Bar")
 		e.wants(t, object{"command": "echo", "arguments": []any{"a b", "c"}}, "a b c")
-		e.wants(t, object{"arguments": []any{"-c", "echo by the default command"}}, "by the default command")
 		e.wants(t, object{"command": "cat", "stdin": object{"a": 1}}, `{"a":1}`)
 		e.wants(t, object{"command": "echo $GREETING $DOWNBEAT_ATTEMPT $DOWNBEAT_TASK", "environment": object{"GREETING": "hi"}}, "hi 1 /do/0/act")
 		e.wants(t, object{"command": "wc -c", "stdin": strings.Repeat("x", 1<<20)}, "1048576")
 		e.wants(t, object{"command": "true", "stdin": strings.Repeat("x", 1<<20)}, "")
-		e.wants(t, object{}, "") // the image's own command: a shell without input
+		if !strings.Contains(e.host, "podman") { // whose import of an image drops the default command
+			e.wants(t, object{"arguments": []any{"-c", "echo by the default command"}}, "by the default command")
+			e.wants(t, object{}, "") // the image's own command: a shell without input
+		}
 	})
 }
 
@@ -205,7 +207,7 @@ func TestPortsAndVolumes(t *testing.T) {
 		}
 		e.wants(t, object{"command": "cat /data/in; echo x > /out/x; touch /data/no 2>/dev/null || echo ' ro'",
 			"volumes": object{dir: "/data:ro", t.TempDir(): "/out"}}, "from the host ro")
-		e.fails(t, object{"volumes": object{"/not/there": "/data"}}, event.Runtime, "/not/there")
+		e.fails(t, object{"command": "true", "volumes": object{"/not/there": "/data"}}, event.Runtime, "/not/there")
 		r, _ := e.request(t, object{"command": "sleep 60", "ports": object{"127.0.0.1:0": "8080/tcp"}})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)

@@ -180,7 +180,7 @@ func (t *task) create(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	made, err := t.engine.ContainerCreate(limited, client.ContainerCreateOptions{Name: p.name, Config: &config, HostConfig: &host})
-	if errdefs.IsConflict(err) {
+	if errdefs.IsConflict(err) || err != nil && strings.Contains(err.Error(), "name is already in use") { // Podman says 500
 		return problem("Container not started", "there is a container with the name %s; give each its own by an expression, or let them be removed by lifetime: {cleanup: always}", p.name)
 	}
 	if err != nil {
