@@ -1,12 +1,12 @@
 package cli
 
 import (
-	"encoding/xml"
 	"fmt"
 	"strings"
 
 	"github.com/downbeat-dev/downbeat/internal/progress"
 	"github.com/downbeat-dev/downbeat/internal/rehearse"
+	"github.com/downbeat-dev/downbeat/internal/report"
 	"github.com/downbeat-dev/downbeat/internal/value"
 	"github.com/downbeat-dev/downbeat/internal/workflow"
 )
@@ -212,68 +212,30 @@ func anys(list []string) []any {
 	return out
 }
 
-// The JUnit form, as continuous integration reads it.
-type (
-	junitSuites struct {
-		XMLName  xml.Name     `xml:"testsuites"`
-		Tests    int          `xml:"tests,attr"`
-		Failures int          `xml:"failures,attr"`
-		Errors   int          `xml:"errors,attr"`
-		Suites   []junitSuite `xml:"testsuite"`
-	}
-	junitSuite struct {
-		Name     string      `xml:"name,attr"`
-		Tests    int         `xml:"tests,attr"`
-		Failures int         `xml:"failures,attr"`
-		Errors   int         `xml:"errors,attr"`
-		Time     string      `xml:"time,attr"`
-		Cases    []junitCase `xml:"testcase"`
-	}
-	junitCase struct {
-		Class   string        `xml:"classname,attr"`
-		Name    string        `xml:"name,attr"`
-		File    string        `xml:"file,attr"`
-		Line    int           `xml:"line,attr,omitempty"`
-		Failure *junitFailure `xml:"failure,omitempty"`
-		Error   *junitFailure `xml:"error,omitempty"`
-	}
-	junitFailure struct {
-		Message string `xml:"message,attr"`
-		Text    string `xml:",chardata"`
-	}
-)
-
 func (a *app) testsJUnit(list []*testFile) error {
-	var all junitSuites
+	var all report.JUnit
 	for _, t := range list {
-		s := junitSuite{Name: t.file, Time: fmt.Sprintf("%.3f", t.took.Seconds())}
+		s := report.JUnitSuite{Name: t.file, Time: fmt.Sprintf("%.3f", t.took.Seconds())}
 		for _, r := range t.results {
-			k := junitCase{Class: t.file, Name: r.Case.Name, File: t.file, Line: r.Case.Pos.Line}
+			k := report.JUnitCase{Class: t.file, Name: r.Case.Name, File: t.file, Line: r.Case.Pos.Line}
 			if !r.Passed() {
 				s.Failures++
-				k.Failure = &junitFailure{Message: r.Failures[0].Message, Text: failureText(t, r)}
+				k.Failure = &report.JUnitFailure{Message: r.Failures[0].Message, Text: failureText(t, r)}
 			}
 			s.Cases = append(s.Cases, k)
 		}
 		if c := t.low(); c != nil {
 			s.Failures++
 			message := fmt.Sprintf("%s is less than the minimum of %s", percent(c.Percent()), percent(*t.suite.Minimum))
-			s.Cases = append(s.Cases, junitCase{Class: t.file, Name: "coverage", File: t.file, Line: t.suite.MinimumPos.Line, Failure: &junitFailure{Message: message}})
+			s.Cases = append(s.Cases, report.JUnitCase{Class: t.file, Name: "coverage", File: t.file, Line: t.suite.MinimumPos.Line, Failure: &report.JUnitFailure{Message: message}})
 		}
 		if t.invalid() {
 			s.Errors++
-			s.Cases = append(s.Cases, junitCase{Class: t.file, Name: "the file can be played", File: t.file, Error: t.reason()})
+			s.Cases = append(s.Cases, report.JUnitCase{Class: t.file, Name: "the file can be played", File: t.file, Error: t.reason()})
 		}
-		s.Tests = len(s.Cases)
-		all.Tests, all.Failures, all.Errors = all.Tests+s.Tests, all.Failures+s.Failures, all.Errors+s.Errors
-		all.Suites = append(all.Suites, s)
+		all.Add(s)
 	}
-	b, err := xml.MarshalIndent(all, "", "  ")
-	if err != nil {
-		return fmt.Errorf("print the results as JUnit: %w", err)
-	}
-	_, err = fmt.Fprintf(a.out, "%s%s\n", xml.Header, b)
-	return err
+	return all.Write(a.out)
 }
 
 func failureText(t *testFile, r *rehearse.Result) string {
@@ -291,11 +253,11 @@ func failureText(t *testFile, r *rehearse.Result) string {
 }
 
 // reason is why a file could not be played.
-func (t *testFile) reason() *junitFailure {
+func (t *testFile) reason() *report.JUnitFailure {
 	if t.err != nil {
-		return &junitFailure{Message: t.err.Error()}
+		return &report.JUnitFailure{Message: t.err.Error()}
 	}
-	f := &junitFailure{}
+	f := &report.JUnitFailure{}
 	for _, x := range t.findings {
 		for _, y := range x.List {
 			if y.Severity == workflow.SeverityError {

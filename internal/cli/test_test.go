@@ -15,6 +15,7 @@ import (
 
 	"github.com/downbeat-dev/downbeat/internal/lifecycle"
 	"github.com/downbeat-dev/downbeat/internal/progress"
+	"github.com/downbeat-dev/downbeat/internal/report"
 )
 
 // guide writes the files of the example in docs/guide/testing.md.
@@ -116,7 +117,7 @@ func TestTestResultsForPrograms(t *testing.T) {
 		t.Errorf("code %d, %v, %+v\n%s", code, err, out, stderr)
 	}
 	_, stdout, _ = command(t, dir, "test", dir, "-o", "junit")
-	var suites junitSuites
+	var suites report.JUnit
 	if err := xml.Unmarshal([]byte(stdout), &suites); err != nil || suites.Tests != 8 || suites.Failures != 3 || suites.Errors != 1 {
 		t.Errorf("%v: %+v", err, suites)
 	}

@@ -1,17 +1,17 @@
 package cli
 
 import (
-	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
-	"github.com/downbeat-dev/downbeat/internal/forms"
 	"github.com/downbeat-dev/downbeat/internal/report"
-	"github.com/downbeat-dev/downbeat/internal/workflow"
+	"github.com/downbeat-dev/downbeat/internal/server"
 )
 
 func (a *app) validateCommand() *cobra.Command {
-	var portable, strict bool
+	var v report.Validation
+	sarif := false
 	cmd := &cobra.Command{
 		Use:   "validate FILE|DIR|GLOB|-...",
 		Short: "Check definitions and print every finding",
@@ -20,53 +20,46 @@ func (a *app) validateCommand() *cobra.Command {
 An error means that the definition is invalid; unsupported, that it is valid but
 this version cannot carry it out yet, a warning here: 'downbeat run' refuses both.
 Of a directory all workflows in it are checked. The exit code is 0 when all are
-valid, else 2; with --strict warnings fail too.`,
+valid, else 2; with --strict warnings fail too. -o sarif writes a log of SARIF
+2.1.0 for build servers.`,
 		Example: `  downbeat validate workflow.yaml
   downbeat validate --portable examples
-  downbeat validate -o json workflow.yaml`,
+  downbeat validate -o json workflow.yaml
+  downbeat validate -o sarif workflow.yaml > findings.sarif`,
 		Args: args(1, -1, "the FILE"),
-		RunE: func(_ *cobra.Command, args []string) error { return a.validate(args, portable, strict) },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if sarif = a.flags.output == "sarif"; sarif { // a form of this command alone
+				a.flags.output = "json"
+			}
+			return a.configure(cmd.Flags())
+		},
+		RunE: func(_ *cobra.Command, args []string) error { return a.validate(args, &v, sarif) },
 	}
-	cmd.Flags().BoolVar(&portable, "portable", false, "also show where another runtime may differ")
-	cmd.Flags().BoolVar(&strict, "strict", false, "warnings, and what is not supported yet, fail too")
+	cmd.Flags().BoolVar(&v.Portable, "portable", false, "also show where another runtime may differ, each with the number of its decision")
+	cmd.Flags().BoolVar(&v.Strict, "strict", false, "warnings, and what is not supported yet, fail too")
 	return cmd
 }
 
-func (a *app) validate(args []string, portable, strict bool) error {
-	files, err := forms.Expand(args)
+func (a *app) validate(args []string, v *report.Validation, sarif bool) error {
+	var text io.Writer
+	if a.conf.Output == "text" {
+		text = a.out
+	}
+	err := v.Read(a.in, args, server.CheckOptions(), text, a.term.Style)
 	if err != nil {
 		return err
 	}
-	severities := []workflow.Severity{workflow.SeverityError, workflow.SeverityUnsupported, workflow.SeverityWarning}
-	if portable {
-		severities = append(severities, workflow.SeverityHint)
+	switch {
+	case sarif:
+		var b []byte
+		if b, err = v.SARIF(Version); err == nil {
+			_, err = a.out.Write(b)
+		}
+	case text == nil:
+		err = a.print(v.Value())
 	}
-	var all []any
-	failed := 0
-	for _, file := range files {
-		src, err := a.readFile(file)
-		if err != nil {
-			return err
-		}
-		_, list := a.check(src)
-		f := report.Findings{File: file, Source: src, List: list}
-		if f.Count(workflow.SeverityError) > 0 || strict && f.Count(workflow.SeverityUnsupported)+f.Count(workflow.SeverityWarning) > 0 {
-			failed++
-		}
-		if a.conf.Output != "text" {
-			all = append(all, f.Value())
-			continue
-		}
-		f.Show(a.out, a.term.Style, severities...)
-		_, _ = fmt.Fprintf(a.out, "%s: %s\n", file, f.Verdict(a.term.Style))
-	}
-	if a.conf.Output != "text" {
-		if err := a.print(map[string]any{"files": all}); err != nil {
-			return err
-		}
-	}
-	if failed > 0 {
+	if err == nil && v.Failed() {
 		return &exit{code: exitUsage}
 	}
-	return nil
+	return err
 }

@@ -108,13 +108,12 @@ func (l *sarifLog) rule(f workflow.Finding) int {
 	return l.index[f.Rule]
 }
 
-// level is a severity in the words of SARIF. What this version cannot carry out
-// stops a run as an error does.
+// level is a severity in the words of SARIF.
 func level(s workflow.Severity) string {
 	switch s {
-	case workflow.SeverityError, workflow.SeverityUnsupported:
+	case workflow.SeverityError:
 		return "error"
-	case workflow.SeverityWarning:
+	case workflow.SeverityUnsupported, workflow.SeverityWarning:
 		return "warning"
 	case workflow.SeverityHint:
 		return "note"
