@@ -20,7 +20,7 @@ var block = regexp.MustCompile("(?s)```(yaml|json|sh)\n(.*?)```")
 // binary: it must be valid, and give the JSON block that follows it, if one does.
 func TestGuideExamples(t *testing.T) {
 	t.Parallel()
-	pages, err := filepath.Glob("../docs/guide/*.md")
+	pages, err := filepath.Glob("../docs/*/*.md")
 	if err != nil || len(pages) == 0 {
 		t.Fatalf("no pages: %v", err)
 	}
