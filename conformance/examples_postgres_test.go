@@ -142,8 +142,8 @@ func TestDatabaseBackup(t *testing.T) {
 		return list
 	}
 
-	// A check that takes a second gives time to kill.
-	got := backup("SELECT count(*) = 1000 FROM orders, pg_sleep(1)").killedWhen(t, t.TempDir(), func() bool {
+	// A check that takes two seconds gives time to kill.
+	got := backup("SELECT count(*) = 1000 FROM orders, pg_sleep(2)").killedWhen(t, t.TempDir(), func() bool {
 		return len(files("*.dump")) == 4 && p.sql(t, "-c", `SELECT count(*) FROM pg_database WHERE datname LIKE 'verify%'`) == "1"
 	})
 	var out struct {
