@@ -156,16 +156,22 @@ func (c *Client) CloseIdleConnections() { c.transport.CloseIdleConnections() }
 // error is an *event.Problem, or the cause of the context's end.
 func (c *Client) Do(ctx context.Context, call *Call) (*Response, error) {
 	response, err := c.do(ctx, call)
-	if err == nil {
-		return response, nil
+	if err != nil {
+		return nil, failure(ctx, call, err)
 	}
+	return response, nil
+}
+
+// failure is what a caller gets to see of an error: the cause of the context's
+// end, or a problem.
+func failure(ctx context.Context, call *Call, err error) error {
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 	if p, ok := errors.AsType[*event.Problem](err); ok {
-		return nil, p
+		return p
 	}
-	return nil, &event.Problem{
+	return &event.Problem{
 		Type:   event.TypePrefix + event.Communication,
 		Status: 500,
 		Title:  "Communication failed",
@@ -174,9 +180,30 @@ func (c *Client) Do(ctx context.Context, call *Call) (*Response, error) {
 }
 
 func (c *Client) do(ctx context.Context, call *Call) (*Response, error) {
-	method, err := c.authenticator(ctx, call)
+	response, hop, err := c.send(ctx, call)
 	if err != nil {
 		return nil, err
+	}
+	defer response.Body.Close() //nolint:errcheck // it was read to its end, or is too long
+	b, err := c.read(call, response)
+	if err != nil {
+		return nil, err
+	}
+	r := &Response{
+		Status: response.StatusCode, Header: response.Header, Body: b,
+		Method: response.Request.Method, URL: response.Request.URL, Sent: masked(hop.sent),
+	}
+	if hop.authenticator != nil {
+		r.Authorization = hop.authenticator.authorization()
+	}
+	return r, nil
+}
+
+// send makes the call and returns with the headers of the response.
+func (c *Client) send(ctx context.Context, call *Call) (*http.Response, *hop, error) {
+	method, err := c.authenticator(ctx, call)
+	if err != nil {
+		return nil, nil, err
 	}
 	var body io.Reader
 	if call.Body != nil {
@@ -184,7 +211,7 @@ func (c *Client) do(ctx context.Context, call *Call) (*Response, error) {
 	}
 	request, err := http.NewRequestWithContext(ctx, call.Method, call.URL.String(), body)
 	if err != nil {
-		return nil, configuration("%s %s is no request: %v", call.Method, Shown(call.URL), err)
+		return nil, nil, configuration("%s %s is no request: %v", call.Method, Shown(call.URL), err)
 	}
 	if call.Header != nil {
 		request.Header = call.Header.Clone()
@@ -198,22 +225,7 @@ func (c *Client) do(ctx context.Context, call *Call) (*Response, error) {
 		return checkRedirect(call, next, via)
 	}}
 	response, err := h.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close() //nolint:errcheck // it was read to its end, or is too long
-	b, err := c.read(call, response)
-	if err != nil {
-		return nil, err
-	}
-	r := &Response{
-		Status: response.StatusCode, Header: response.Header, Body: b,
-		Method: response.Request.Method, URL: response.Request.URL, Sent: masked(hop.sent),
-	}
-	if method != nil {
-		r.Authorization = method.authorization()
-	}
-	return r, nil
+	return response, hop, err
 }
 
 func (c *Client) read(call *Call, response *http.Response) ([]byte, error) {

@@ -207,7 +207,9 @@ func TestPortsAndVolumes(t *testing.T) {
 		}
 		e.wants(t, object{"command": "cat /data/in; echo x > /out/x; touch /data/no 2>/dev/null || echo ' ro'",
 			"volumes": object{dir: "/data:ro", t.TempDir(): "/out"}}, "from the host ro")
-		e.fails(t, object{"command": "true", "volumes": object{"/not/there": "/data"}}, event.Runtime, "/not/there")
+		if !strings.Contains(e.host, "podman") { // which makes the directory
+			e.fails(t, object{"command": "true", "volumes": object{"/not/there": "/data"}}, event.Runtime, "/not/there")
+		}
 		r, _ := e.request(t, object{"command": "sleep 60", "ports": object{"127.0.0.1:0": "8080/tcp"}})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
