@@ -223,7 +223,7 @@ func codeOf(s event.Status) int {
 // open makes a node on the data directory; flags stand over the configuration.
 func (a *app) open(ctx context.Context, secrets, workflows string) (*server.Node, error) {
 	c := server.Config{
-		DataDir: a.conf.Data, SecretsFile: a.conf.Secrets, Workflows: a.conf.Workflows, Grace: a.conf.Grace,
+		DataDir: a.conf.Data, SecretsFile: a.conf.Secrets, Workflows: a.conf.Workflows, Grace: a.conf.Grace, Keep: a.conf.Keep, KeepFor: a.conf.KeepFor,
 		Version: Version, Environ: a.environ, Clock: a.clock, Logger: a.notes.Logger(),
 	}
 	if secrets != "" {

@@ -271,4 +271,22 @@ type Retention struct {
 	For    time.Duration // since the end
 	Now    time.Time
 	Events time.Duration // accepted cloud events
+	// Of says what a definition asks for its own workflow, 0: as above. The
+	// definition of a workflow's newest run counts. nil: none asks for anything.
+	Of func(definition []byte) (keep int, age time.Duration)
+}
+
+// Asked is the retention of the workflow whose newest run has this definition.
+func (r Retention) Asked(definition []byte) Retention {
+	if r.Of == nil || len(definition) == 0 {
+		return r
+	}
+	keep, age := r.Of(definition)
+	if keep > 0 {
+		r.Keep = keep
+	}
+	if age > 0 {
+		r.For = age
+	}
+	return r
 }

@@ -271,10 +271,14 @@ func (m *Memory) Active(_ context.Context, group string) (n int, err error) {
 func (m *Memory) Prune(_ context.Context, r Retention, _ time.Duration) (deleted int, more bool, err error) {
 	err = m.locked(func(d *memoryData) error {
 		newer := make(map[string]int)
+		asked := make(map[string]Retention)
 		gone := make(map[event.RunID]bool)
 		for _, run := range slices.Backward(d.order) {
 			family := familyOf(run.row.Workflow)
-			newer[family]++
+			if newer[family]++; newer[family] == 1 {
+				asked[family] = r.Asked(d.defs[run.row.Digest])
+			}
+			r := asked[family]
 			old := r.For > 0 && run.row.EndedAt.Before(r.Now.Add(-r.For))
 			if !run.row.EndedAt.IsZero() && run.owner == "" && (old || r.Keep > 0 && newer[family] > r.Keep) {
 				gone[run.row.ID] = true

@@ -43,6 +43,7 @@ func Kinds() []executor.Kind {
 var supported = []string{
 	"call:openapi", "auth:oauth2", "auth:oidc",
 	"downbeat:concurrency", "downbeat:priority", "downbeat:sensitive", "downbeat:interrupted", "downbeat:workspace",
+	"downbeat:retention",
 }
 
 // CheckOptions tells package check what this version carries out. Nothing is

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/journal"
 	"github.com/downbeat-dev/downbeat/internal/lifecycle"
+	"github.com/downbeat-dev/downbeat/internal/workflow"
 )
 
 // Retention defaults (docs: 30 days and 100,000 finished runs a workflow).
@@ -33,6 +35,10 @@ type keeper struct {
 	logger *slog.Logger
 	dir    string
 	prunes bool
+	keep   int           // finished runs of a workflow
+	age    time.Duration // that finished runs are kept
+
+	asks map[[sha256.Size]byte]workflow.Retention // of definitions that were seen
 
 	once sync.Once
 	stop context.CancelCauseFunc
@@ -79,7 +85,24 @@ func (k *keeper) Stop(ctx context.Context) error {
 }
 
 func (k *keeper) retention() journal.Retention {
-	return journal.Retention{Keep: keepRuns, For: keepFor, Events: keepEvents, Now: k.clock.Now()}
+	return journal.Retention{Keep: k.keep, For: k.age, Events: keepEvents, Now: k.clock.Now(), Of: k.asked}
+}
+
+// asked is what metadata.downbeat.retention of a definition says.
+func (k *keeper) asked(definition []byte) (keep int, age time.Duration) {
+	digest := sha256.Sum256(definition)
+	r, known := k.asks[digest]
+	if !known {
+		if def, _ := workflow.Decode(definition); def != nil && def.Downbeat != nil && def.Downbeat.Retention != nil {
+			r = *def.Downbeat.Retention
+		}
+		const most = 1024 // then from the start: they are small, and found again
+		if k.asks == nil || len(k.asks) >= most {
+			k.asks = make(map[[sha256.Size]byte]workflow.Retention)
+		}
+		k.asks[digest] = r
+	}
+	return r.Keep, r.For
 }
 
 func (k *keeper) loop(ctx context.Context) {

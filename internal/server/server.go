@@ -4,6 +4,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -44,6 +45,8 @@ type Config struct {
 	Version     string
 	Environ     []string      // os.Environ(), for DOWNBEAT_SECRET_* and for processes
 	Grace       time.Duration // of cancelled attempts; 0: 10 s
+	Keep        int           // finished runs of a workflow that does not say otherwise; 0: 100,000
+	KeepFor     time.Duration // how long those are kept; 0: 30 days
 	Logger      *slog.Logger
 	HTTP        HTTP
 	// Clock is the system's unless a test says otherwise.
@@ -84,6 +87,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	c.Keep, c.KeepFor = cmp.Or(c.Keep, keepRuns), cmp.Or(c.KeepFor, keepFor)
 	n := &Node{}
 	secrets, err := n.secrets(&c)
 	if err != nil {
@@ -155,7 +159,9 @@ func (n *Node) wire(c *Config, secrets *secret.Resolver) {
 		},
 	})
 	n.services.Add("engine", n.Engine)
-	n.services.Add("keeper", &keeper{store: n.store, clock: c.Clock, logger: c.Logger, dir: c.DataDir, prunes: c.Mode == Serving})
+	n.services.Add("keeper", &keeper{
+		store: n.store, clock: c.Clock, logger: c.Logger, dir: c.DataDir, prunes: c.Mode == Serving, keep: c.Keep, age: c.KeepFor,
+	})
 }
 
 // Keeper looks after the size of the node's store.

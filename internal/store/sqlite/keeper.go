@@ -91,12 +91,19 @@ select id from f where id is not null`)
 		return 0, false, fmt.Errorf("prune: %w", err)
 	}
 	for _, family := range families {
+		if ctx.Err() != nil {
+			return deleted, true, s.err()
+		}
+		own, err := s.asked(context.WithoutCancel(ctx), family, r) // one look by an index
+		if err != nil {
+			return deleted, false, fmt.Errorf("prune: %w", err)
+		}
 		for again := true; again; {
 			if ctx.Err() != nil {
 				return deleted, true, s.err()
 			}
 			var n int
-			if n, again, err = s.pruneFamily(family, r); err != nil {
+			if n, again, err = s.pruneFamily(family, own); err != nil {
 				return deleted, false, fmt.Errorf("prune: %w", err)
 			}
 			deleted += n
@@ -113,6 +120,18 @@ select id from f where id is not null`)
 		}
 	}
 	return deleted, false, nil
+}
+
+// asked is the retention of one workflow.
+func (s *Store) asked(ctx context.Context, family int64, r journal.Retention) (journal.Retention, error) {
+	if r.Of == nil {
+		return r, nil
+	}
+	err := s.read(ctx, func(c *conn) error {
+		return c.query(func(st stmt) error { r = r.Asked(st.blob(0)); return nil },
+			"select d.source from runs r join names n on n.id=r.definition join definitions d on d.digest=n.text where r.family=? order by r.id desc limit 1", family)
+	})
+	return r, err
 }
 
 // pruneFamily deletes a slice of the old runs of a workflow, the oldest first.
