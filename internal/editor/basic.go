@@ -2,6 +2,8 @@ package editor
 
 import "github.com/downbeat-dev/downbeat/internal/check"
 
+const durationWords = "it must be an ISO 8601 duration such as PT15M, a map of days, hours, minutes, seconds, milliseconds, or an expression in ${ }"
+
 // basicDefs are the small things of which all sections are made.
 func basicDefs() shape {
 	return shape{
@@ -12,14 +14,16 @@ func basicDefs() shape {
 		"selector": plus(anyOf(plus(pattern(`\S`), shape{"description": "A jq expression, bare or in ${ }."}), plus(anyMap, shape{"description": "A template: strings in ${ } are evaluated."})),
 			shape{"description": "An expression, or an object whose strings in ${ } are evaluated."}),
 		"collection": anyOf(plus(pattern(`\S`), shape{"description": "A jq expression that gives a list, bare or in ${ }."}), shape{"type": "array"}),
-		"variable":   plus(pattern(variable), shape{"description": "The name of a variable, without $."}),
-		"label":      plus(pattern(labelPattern), shape{"description": "1 to 63 letters, digits and hyphens, with a letter or digit at both ends."}),
-		"version":    plus(pattern("^"+versionNumber+"$"), shape{"description": "A semantic version such as 1.0.0.", "examples": []any{"1.0.0"}}),
+		"variable":   saying(plus(pattern(variable), shape{"description": "The name of a variable, without $."}), "the name of a variable: letters, digits and _, no digit first, no $"),
+		"label": saying(plus(pattern(labelPattern), shape{"description": "1 to 63 letters, digits and hyphens, with a letter or digit at both ends."}),
+			"it must have 1 to 63 letters, digits and hyphens, with a letter or digit at both ends"),
+		"version": saying(plus(pattern("^"+versionNumber+"$"), shape{"description": "A semantic version such as 1.0.0.", "examples": []any{"1.0.0"}}),
+			`it must be a semantic version such as "1.0.0"`),
 		"uri": plus(anyOf(ref("dynamic"), pattern(`^[^\u0000-\u0020\u007f]+$`)),
 			shape{"description": "A URI, a URI template such as https://example.com/{id}, or an expression in ${ }."}),
 		"duration": plus(anyOf(ref("durationText"), ref("dynamic"), ref("durationMap")),
 			shape{"description": "How long: PT15M, {minutes: 15}, or an expression in ${ } that gives the former."}),
-		"durationText": shape{"type": "string", "allOf": []any{shape{"pattern": durationOrder}, shape{"pattern": durationEnd}},
+		"durationText": shape{"type": "string", "allOf": []any{saying(shape{"pattern": durationOrder}, durationWords), saying(shape{"pattern": durationEnd}, durationWords)},
 			"description": "An ISO 8601 duration.", "examples": []any{"PT30S", "PT15M", "PT1H", "P1D"}},
 		"durationMap": plus(object(may("days", "", ref("amount")), may("hours", "", ref("amount")), may("minutes", "", ref("amount")),
 			may("seconds", "", ref("amount")), may("milliseconds", "", ref("amount"))), shape{"minProperties": 1}),

@@ -87,6 +87,12 @@ func whole(low, high int) shape { return shape{"type": "integer", "minimum": low
 
 func pattern(p string) shape { return shape{"type": "string", "pattern": p} }
 
+// saying gives a shape the words that editors show instead of their own when it
+// does not fit. Validators ignore them.
+func saying(s shape, message string) shape {
+	return plus(s, shape{"errorMessage": message, "patternErrorMessage": message})
+}
+
 // has holds for a map with the property name.
 func has(name string) shape { return shape{"required": []any{name}} }
 

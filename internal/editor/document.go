@@ -5,7 +5,7 @@ package editor
 func definition() shape {
 	return open(
 		need("document", "Who the workflow is.", object(
-			need("dsl", "The version of the language.", plus(pattern(`^1\.`+versionTail+`$`), shape{"examples": []any{"1.0.3"}})),
+			need("dsl", "The version of the language.", saying(plus(pattern(`^1\.`+versionTail+`$`), shape{"examples": []any{"1.0.3"}}), "version 1 of the language is understood, such as 1.0.3")),
 			need("namespace", "What the workflow belongs to.", ref("label")),
 			need("name", "The name of the workflow.", ref("label")),
 			need("version", "The version of the workflow.", ref("version")),

@@ -9,7 +9,7 @@ func eventDefs() shape {
 	}
 	strategy := func(until, never shape) shape {
 		return anyOf(
-			object(need("one", "One event.", ref("filter")), may("until", "", never)),
+			about(object(need("one", "One event.", ref("filter")), may("until", "", never)), "One event."),
 			object(need("any", "Any of these events; an empty list is every event.", listOf(ref("filter"))), may("until", "", until)),
 			object(need("all", "All of these events.", listOf(ref("filter"))), may("until", "", never)))
 	}
@@ -43,7 +43,7 @@ func eventDefs() shape {
 			may("data", "Its content.", anything)))))),
 		"schedule": plus(object(
 			may("every", "Start again after this time.", ref("duration")),
-			may("cron", "Five fields: minute, hour, day of month, month, day of week.", plus(pattern(cron), shape{"examples": []any{"0 3 * * *", "*/15 * * * *"}})),
+			may("cron", "Five fields: minute, hour, day of month, month, day of week.", saying(plus(pattern(cron), shape{"examples": []any{"0 3 * * *", "*/15 * * * *"}}), "it has five fields: minute, hour, day of month, month, day of week")),
 			may("after", "Start again this long after the end of the last run.", ref("duration")),
 			may("on", "Start for these events; they are the input, as a list.", ref("strategy")),
 			may("read", "How the events of `on` are read.", ref("read"))),

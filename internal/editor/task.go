@@ -1,6 +1,9 @@
 package editor
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // commonKeys are properties of every task (DSL 22-32).
 var commonKeys = []string{"if", "input", "output", "export", "timeout", "then", "metadata"}
@@ -24,6 +27,8 @@ var taskKinds = []struct {
 	{"try", []string{"try", "catch"}, []string{"catch"}},
 	{"wait", []string{"wait"}, nil},
 }
+
+const kindList = "call, do, emit, for, fork, listen, raise, run, set, switch, try, wait"
 
 // task is one task. Its properties are listed once, so that an editor offers
 // them all; what the kind allows of them follows as conditions.
@@ -66,22 +71,23 @@ func task() shape {
 		if k.name == "do" { // the body of a loop is no kind
 			cond = plus(cond, shape{"not": has("for")})
 		}
-		then := shape{"propertyNames": shape{"enum": values(slices.Concat(k.own, commonKeys)...)}}
+		keys := slices.Concat(k.own, commonKeys)
+		then := shape{"propertyNames": saying(shape{"enum": values(keys...)}, "a task with `"+k.name+"` has only "+strings.Join(keys, ", ")+"; a task does one thing")}
 		if len(k.also) > 0 {
 			then["required"] = values(k.also...)
 		}
-		conditions, kinds = append(conditions, when(cond, then)), append(kinds, has(k.name))
+		conditions, kinds = append(conditions, when(cond, then)), append(kinds, saying(has(k.name), "a task must have one of "+kindList))
 	}
 	conditions = append(conditions, when(has("call"), ref("callArguments")))
 	s["allOf"], s["anyOf"] = conditions, kinds
-	s["description"] = "A task: one of call, do, emit, for, fork, listen, raise, run, set, switch, try, wait."
+	s["description"] = "A task: one of " + kindList + "."
 	return s
 }
 
 func taskDefs() shape {
 	return shape{
 		"task": task(),
-		"tasks": listOf(plus(named(ref("task")), shape{"propertyNames": shape{"not": shape{"enum": values("", "continue", "exit", "end")}},
+		"tasks": listOf(plus(named(ref("task")), shape{"propertyNames": saying(shape{"not": shape{"enum": values("", "continue", "exit", "end")}}, "continue, exit and end are flow directives; name the task otherwise"),
 			"description": "A task under its name."})),
 		"catch": object(
 			may("errors", "Only errors like this.", object(may("with", "", plus(object(
