@@ -22,6 +22,12 @@ type Config struct {
 	MaxOutput int64
 	// Grace is for requests that bring none; 0 is 10 s.
 	Grace time.Duration
+	// JavaScript says what runs scripts: "node", "embedded", or "auto": node
+	// where there is one. "" is what DOWNBEAT_JAVASCRIPT says, else auto.
+	JavaScript string
+	// Embedded is how the command line begins by which this binary becomes the
+	// embedded engine (javascript.Command); nil: there is none.
+	Embedded []string
 }
 
 // Executor carries out the kinds "shell" and "script".
@@ -29,6 +35,8 @@ type Executor struct {
 	environment map[string]string
 	maxOutput   int64
 	grace       time.Duration
+	javascript  string
+	embedded    []string
 }
 
 var (
@@ -44,7 +52,13 @@ const (
 
 // New makes an Executor.
 func New(c Config) *Executor {
-	e := &Executor{environment: inherited(c.Environment, c.Inherit), maxOutput: c.MaxOutput, grace: c.Grace}
+	e := &Executor{
+		environment: inherited(c.Environment, c.Inherit), maxOutput: c.MaxOutput, grace: c.Grace,
+		javascript: c.JavaScript, embedded: c.Embedded,
+	}
+	if e.javascript == "" {
+		e.javascript, _ = lookup(c.Environment, "DOWNBEAT_JAVASCRIPT")
+	}
 	if e.maxOutput <= 0 {
 		e.maxOutput = defaultMaxOutput
 	}
@@ -115,6 +129,7 @@ type program struct {
 	stdin       *string // nil: nothing to read
 	result      string  // stdout, stderr, code, all, none
 	title       string  // of the error when it fails
+	traced      bool    // it ends with a stack trace, where the reason is not the last line
 	remove      func()  // its temporary files
 }
 
@@ -190,7 +205,10 @@ func (p *program) outcome(exit exit, out *output) (executor.Result, error) {
 // variables is the environment of a program: what is inherited, what the
 // author set, and what tells it which attempt it is.
 func (e *Executor) variables(r *executor.Request, authored map[string]any) ([]string, error) {
-	m := maps.Clone(e.environment)
+	return variables(r, maps.Clone(e.environment), authored)
+}
+
+func variables(r *executor.Request, m map[string]string, authored map[string]any) ([]string, error) {
 	for _, name := range slices.Sorted(maps.Keys(authored)) {
 		text := executor.Text(authored[name])
 		if !isVariable(name) || hasZero(text) {

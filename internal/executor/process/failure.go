@@ -4,11 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"strings"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/executor"
 )
+
+// errorLine is the line of a stack trace that says what is wrong: node puts it
+// above the trace, and a line about itself below.
+var errorLine = regexp.MustCompile(`(?m)^([A-Z]\w*)?(Error|Exception)\b.*`)
 
 var errTooMuch = errors.New("too much output")
 
@@ -18,7 +23,11 @@ func failedWith(p *program, exit exit, tail string) *event.Problem {
 	if exit.signal != "" {
 		what = fmt.Sprintf("ended by signal %d (%s)", exit.code-128, exit.signal)
 	}
-	if line := lastLine(tail); line != "" {
+	line := lastLine(tail)
+	if all := errorLine.FindAllString(tail, -1); p.traced && len(all) > 0 {
+		line = lastLine(all[len(all)-1])
+	}
+	if line != "" {
 		what += ": " + line
 	}
 	problem := executor.NewProblem(event.Runtime, 500, p.title, "%s", what)

@@ -17,6 +17,9 @@ func (c *child) launch() error {
 	return c.cmd.Start()
 }
 
+// ownBinary is this binary.
+func ownBinary() (string, error) { return os.Executable() }
+
 func (c *child) open() error { return nil }
 
 // terminate asks the tree to end; programs without a window do not hear it.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
@@ -27,6 +28,13 @@ var (
 	python     = language{"Python", []string{"python3", "python"}, "install Python 3 (https://www.python.org) and put python3 on the PATH of Downbeat"}
 )
 
+// interpreter is what runs a script.
+type interpreter struct {
+	path      string
+	argv      []string // up to the script
+	variables []string
+}
+
 // script makes the program of `run: script`.
 func (e *Executor) script(r *executor.Request) (*program, error) {
 	var a scriptArguments
@@ -40,33 +48,73 @@ func (e *Executor) script(r *executor.Request) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	variables, err := e.variables(r, a.Environment)
+	in, err := e.interpreter(r, &a)
 	if err != nil {
 		return nil, err
-	}
-	lang := javascript
-	if a.Language == "python" {
-		lang = python
-		variables = unlessSet(variables, "PYTHONUNBUFFERED=1", "PYTHONIOENCODING=utf-8", "PYTHONDONTWRITEBYTECODE=1")
-	}
-	path, ok := find(variables, lang.interpreters...)
-	if !ok {
-		return nil, executor.NewProblem(event.Runtime, 500, "Script failed", "there is no %s to run %s on this machine: %s", lang.interpreters[0], lang.name, lang.hint)
 	}
 	file, remove, err := scriptFile(r, &a)
 	if err != nil {
 		return nil, err
 	}
 	return &program{
-		path:        path,
-		argv:        append([]string{filepath.Base(path), file}, args...),
-		environment: variables,
+		path:        in.path,
+		argv:        slices.Concat(in.argv, []string{file}, args),
+		environment: in.variables,
 		directory:   directory(r),
 		stdin:       input(a.Stdin),
 		result:      orStdout(a.Return),
 		title:       "Script failed",
+		traced:      true,
 		remove:      remove,
 	}, nil
+}
+
+// interpreter finds what runs the script: the program of its language, for
+// JavaScript else the embedded engine.
+func (e *Executor) interpreter(r *executor.Request, a *scriptArguments) (*interpreter, error) {
+	list, err := e.variables(r, a.Environment)
+	if err != nil {
+		return nil, err
+	}
+	lang := javascript
+	if a.Language == "python" {
+		lang = python
+		list = unlessSet(list, "PYTHONUNBUFFERED=1", "PYTHONIOENCODING=utf-8", "PYTHONDONTWRITEBYTECODE=1")
+	} else {
+		switch e.javascript {
+		case "embedded":
+			return e.engine(r, a)
+		case "", "auto", "node":
+		default:
+			return nil, badArguments("the setting javascript (DOWNBEAT_JAVASCRIPT) of this Downbeat is %q; want node, embedded or auto", e.javascript)
+		}
+	}
+	path, ok := find(list, lang.interpreters...)
+	switch {
+	case ok:
+		return &interpreter{path: path, argv: []string{filepath.Base(path)}, variables: list}, nil
+	case lang.name == javascript.name && e.embedded != nil && e.javascript != "node":
+		return e.engine(r, a)
+	}
+	return nil, executor.NewProblem(event.Runtime, 500, "Script failed", "there is no %s to run %s on this machine: %s", lang.interpreters[0], lang.name, lang.hint)
+}
+
+// engine is the embedded JavaScript: this very binary. It sees nothing of the
+// machine's environment but the time zone.
+func (e *Executor) engine(r *executor.Request, a *scriptArguments) (*interpreter, error) {
+	if e.embedded == nil {
+		return nil, executor.NewProblem(event.Runtime, 500, "Script failed", "this Downbeat is built without an engine for JavaScript: %s", javascript.hint)
+	}
+	self, err := ownBinary()
+	if err != nil {
+		return nil, fmt.Errorf("find the binary of Downbeat: %w", err)
+	}
+	m := map[string]string{}
+	if zone, ok := e.environment["TZ"]; ok {
+		m["TZ"] = zone
+	}
+	list, err := variables(r, m, a.Environment)
+	return &interpreter{path: self, argv: e.embedded, variables: list}, err
 }
 
 // scriptFile gives the file to run: the author's own, or the code in a file of

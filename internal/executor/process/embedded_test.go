@@ -1,0 +1,131 @@
+//go:build linux || darwin
+
+package process_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/executor/executortest"
+	"github.com/downbeat-dev/downbeat/internal/executor/javascript"
+	"github.com/downbeat-dev/downbeat/internal/executor/process"
+)
+
+// embedded is an executor whose JavaScript is the engine that we bring along.
+func embedded(memory int64, limit time.Duration) *process.Executor {
+	return process.New(process.Config{
+		Environment: append(os.Environ(), "HOST_ONLY=hidden"), Inherit: []string{"HOST_ONLY"},
+		JavaScript: "embedded", Embedded: javascript.Command(memory, limit),
+	})
+}
+
+func TestLawsEmbedded(t *testing.T) {
+	executortest.Exercise(t, executortest.Subject{
+		Executor: embedded(0, 0),
+		Kind:     "script",
+		Works:    object{"language": "js", "code": "console.log(1)"},
+		Fails:    object{"language": "js", "code": "throw new Error('no')"},
+		// A call that the engine cannot interrupt: only the end of the process ends it.
+		Hangs: object{"language": "js", "code": "Array.prototype.indexOf.call({length: 2 ** 53 - 1}, 1)"},
+	})
+}
+
+// DSL 132, DSL 137, DSL 138, D27
+func TestEmbedded(t *testing.T) {
+	t.Parallel()
+	run := func(arguments object) (any, error) {
+		t.Helper()
+		arguments["language"] = "js"
+		r, log := executortest.Request(t, "script", arguments)
+		got, err := embedded(0, 0).Execute(t.Context(), r)
+		log.Close()
+		return got.Output, err
+	}
+	wants := func(arguments object, want any) {
+		t.Helper()
+		got, err := run(arguments)
+		if err != nil {
+			t.Fatalf("%v: %v", arguments, err)
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%v: %s", arguments, d)
+		}
+	}
+	given := object{"environment": object{"K": "é", "TZ": "Asia/Tokyo"}, "arguments": []any{"a b", 2}, "stdin": object{"x": 1}}
+	given["code"] = `console.log(process.argv.slice(2), process.env.K, JSON.parse(stdin).x, process.env.HOST_ONLY, process.env.PATH, process.env.DOWNBEAT_ATTEMPT, new Date(0).getHours())`
+	wants(given, "[ 'a b', '2' ] é 1 undefined undefined 1 9")
+	wants(object{"code": "console.log('out'); console.error('err')", "return": "all"}, object{"code": 0, "stdout": "out", "stderr": "err"})
+	wants(object{"code": "console.error('err')", "return": "stderr"}, "err")
+	wants(object{"code": "process.exit(4)", "return": "code"}, 4)
+	wants(object{"code": "x", "return": "none", "stdin": nil, "environment": object{}}, nil)
+	wants(object{"code": "console.log(await Promise.resolve(5)) // top level"}, "5")
+	wants(object{"code": "console.log(await Promise.resolve(6)); export {}"}, "6")
+	wants(object{"code": "console.log(`${1 + 1}`); return; console.log('never')"}, "2")
+}
+
+// The error of a script says what is wrong and where; by the engine as by node.
+func TestEmbeddedFails(t *testing.T) {
+	t.Parallel()
+	fails := func(e *process.Executor, code, detail string) *event.Problem {
+		t.Helper()
+		r, log := executortest.Request(t, "script", object{"language": "js", "code": code})
+		_, err := e.Execute(t.Context(), r)
+		log.Close()
+		p := executortest.CheckProblem(t, err)
+		if p.Type != event.TypePrefix+event.Runtime || p.Title != "Script failed" || !strings.Contains(p.Detail, detail) {
+			t.Errorf("%s: got %v %q; want %q", code, p, p.Detail, detail)
+		}
+		return p
+	}
+	e := embedded(32<<20, 300*time.Millisecond)
+	p := fails(e, "let a = 1\nthrow new Error('broken')", "exit code 1: Error: broken")
+	if tail, _ := p.More["stderr"].(string); !strings.Contains(tail, ".cjs:2") {
+		t.Errorf("stderr does not show the line: %q", tail)
+	}
+	fails(e, "let all = []; for (;;) all.push('x'.repeat(1000) + all.length)", "memory of a script is limited to 32 MiB")
+	fails(e, "for (;;) {}", "exit code 124: Error: the script ran longer than 300ms")
+	fails(e, "require('fs')", "run the script with Node.js")
+	fails(process.New(process.Config{Environment: os.Environ(), JavaScript: "node"}), "throw new TypeError('broken')", "exit code 1: TypeError: broken")
+}
+
+// With auto, the engine stands in where there is no node.
+func TestEmbeddedStandsIn(t *testing.T) {
+	t.Parallel()
+	execute := func(c process.Config) (any, error) {
+		t.Helper()
+		r, log := executortest.Request(t, "script", nil)
+		file := filepath.Join(r.BaseDirectory, "a.js")
+		if err := os.WriteFile(file, []byte("console.log(process.argv[0].split('/').pop())"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r.Arguments = object{"language": "javascript", "source": "a.js"}
+		got, err := process.New(c).Execute(t.Context(), r)
+		log.Close()
+		return got.Output, err
+	}
+	bare := []string{"PATH=/nowhere"}
+	got, err := execute(process.Config{Environment: bare, Embedded: javascript.Command(0, 0)})
+	if err != nil || got != "javascript" {
+		t.Errorf("got %v, %v", got, err)
+	}
+	for name, c := range map[string]process.Config{
+		"install Node.js":                        {Environment: bare, Embedded: javascript.Command(0, 0), JavaScript: "node"},
+		"without an engine":                      {Environment: append(bare, "DOWNBEAT_JAVASCRIPT=embedded")},
+		`is "deno"; want node, embedded or auto`: {Environment: append(bare, "DOWNBEAT_JAVASCRIPT=deno"), Embedded: javascript.Command(0, 0)},
+	} {
+		_, err := execute(c)
+		if p := executortest.CheckProblem(t, err); !strings.Contains(p.Detail, name) {
+			t.Errorf("got %q; want %q", p.Detail, name)
+		}
+	}
+	needs(t, "node")
+	if got, err := execute(process.Config{Environment: os.Environ(), Embedded: javascript.Command(0, 0)}); err != nil || got != "node" {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
