@@ -136,4 +136,3 @@ func (w *httpWire) close(ctx context.Context, pending int, over <-chan struct{})
 		s.Close()
 	}
 }
-
