@@ -34,6 +34,7 @@ var layers = map[string]string{
 	"internal/machine":  "internal/state internal/workflow internal/event internal/expr internal/schema internal/value internal/program",
 	"internal/graph":    "internal/workflow internal/event internal/value",
 	"internal/view":     "internal/workflow internal/event internal/machine internal/value",
+	"internal/rewind":   "internal/machine internal/state internal/program internal/event internal/expr internal/view internal/workflow",
 	"internal/yamledit": "internal/source internal/value",
 	"internal/rehearse": "internal/source internal/workflow internal/event internal/program internal/machine internal/view internal/value internal/expr internal/yamledit",
 	"internal/tape":     "internal/workflow internal/event internal/program internal/machine internal/view internal/value internal/rehearse internal/yamledit",
@@ -58,7 +59,7 @@ var layers = map[string]string{
 	"internal/feed":        "internal/event internal/machine",
 	"internal/definitions": "internal/event internal/journal internal/machine internal/program internal/value internal/workflow",
 	"internal/history":     "internal/definitions internal/event internal/journal internal/machine internal/program internal/value internal/view",
-	"internal/control":     "internal/history internal/definitions internal/feed internal/workflow internal/event internal/check internal/program internal/journal internal/lifecycle internal/value internal/view internal/engine",
+	"internal/control":     "internal/rewind internal/history internal/definitions internal/feed internal/workflow internal/event internal/check internal/program internal/journal internal/lifecycle internal/value internal/view internal/engine",
 	"internal/engine":      "internal/history internal/definitions internal/feed internal/workflow internal/event internal/program internal/machine internal/view internal/journal internal/lifecycle internal/worker internal/executor internal/secret internal/value",
 	"internal/worker":      "internal/event internal/executor internal/secret internal/lifecycle internal/value",
 
@@ -92,6 +93,7 @@ var banned = map[string]string{
 	"internal/editor":   impure + " context",
 	"internal/graph":    impure + " context",
 	"internal/view":     impure + " context",
+	"internal/rewind":   impure + " context",
 	"internal/yamledit": impure + " context",
 	"internal/rehearse": impure + " context",
 	"internal/tape":     impure + " context",
@@ -113,7 +115,7 @@ var owned = map[string]string{
 // testOnly packages may be imported by _test.go files alone.
 var testOnly = []string{"internal/sim", "internal/journal/journaltest", "internal/store/storetest", "internal/executor/executortest"}
 
-const maxFile, maxPackage, maxRing = 600, 3000, 26000 // lines, tests and generated files aside
+const maxFile, maxPackage, maxRing = 600, 3000, 27000 // lines, tests and generated files aside
 
 // wide packages are many small files that do not call each other (ADR 9).
 var wide = map[string]int{"internal/cli": 4500}

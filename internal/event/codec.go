@@ -272,6 +272,8 @@ func (w *writer) body(body Body) {
 		w.string(1, b.Definition)
 		w.bytes(2, b.State)
 		w.string(3, b.By)
+		w.run(4, b.Child)
+		w.bytes(5, b.Tasks)
 	case *RunForked:
 		w.tag(1, wireBytes)
 		mark := w.begin()
@@ -280,6 +282,7 @@ func (w *writer) body(body Body) {
 		w.run(2, b.From)
 		w.int(3, b.Sequence)
 		w.bytes(4, b.State)
+		w.bytes(5, b.Tasks)
 	}
 }
 

@@ -312,6 +312,10 @@ func (r *reader) reopened() *RunReopened {
 			b.State = r.blob()
 		case 3:
 			b.By = r.string()
+		case 4:
+			b.Child = r.run()
+		case 5:
+			b.Tasks = r.blob()
 		default:
 			r.skip()
 		}
@@ -333,6 +337,8 @@ func (r *reader) forked() *RunForked {
 			b.Sequence = r.int64()
 		case 4:
 			b.State = r.blob()
+		case 5:
+			b.Tasks = r.blob()
 		default:
 			r.skip()
 		}

@@ -168,11 +168,14 @@ type RunEnded struct {
 	Tasks  []byte
 }
 
-// RunReopened makes an ended run live again from a state of the machine.
+// RunReopened makes an ended run live again from a state of the machine. What
+// came before it is never replayed.
 type RunReopened struct {
 	Definition string
 	State      []byte
 	By         string
+	Child      RunID  // an awaited child that is reopened with it; zero: none
+	Tasks      []byte // the task list of what the state holds, in the form of package view
 }
 
 // RunForked is the first event of a run that begins in another's past.
@@ -181,4 +184,5 @@ type RunForked struct {
 	From     RunID
 	Sequence int64
 	State    []byte
+	Tasks    []byte // as in RunReopened
 }

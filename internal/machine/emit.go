@@ -24,6 +24,9 @@ func (m *Machine) transition(f *state.Frame, t Transition) {
 		t.Case = caseOf(f)
 	}
 	m.runTransition(t)
+	if m.hook != nil {
+		m.hook.Saw(f, &t)
+	}
 }
 
 // caseOf is the name of the case that a switch has taken.

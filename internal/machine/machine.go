@@ -35,7 +35,7 @@ type Machine struct {
 	sliceLimit int // sliceTasks, but for tests
 	ev         evaluator
 	step       *Step
-	watch      *watch // of a Rewind
+	hook       Hook // looks on at a replay
 }
 
 // New makes the machine of a run of p that has not begun.
@@ -75,7 +75,7 @@ func (m *Machine) Apply(e event.Event) (*Step, error) {
 		return m.done(), nil
 	}
 	if !m.r.Interrupted {
-		for m.r.More && (m.watch == nil || !m.watch.stopped) {
+		for m.r.More {
 			m.slice()
 		}
 	}
@@ -212,7 +212,9 @@ func (m *Machine) secretsResolved(b *event.SecretsResolved) {
 			m.r.Secrets[s.Name] = v
 		}
 	}
-	m.enterRoot()
+	if m.r.Root == nil {
+		m.enterRoot()
+	} // else the run was opened again and goes on
 }
 
 func (m *Machine) enterRoot() {
@@ -246,7 +248,7 @@ func (m *Machine) slice() {
 	m.ev.NewSlice()
 	m.r.More = false
 	for !m.r.Suspended && !m.r.Status.Ended() {
-		if m.r.Rest() {
+		if m.r.Rest() || m.withheld() {
 			if len(m.r.Deferred) == 0 {
 				break
 			}
@@ -259,10 +261,10 @@ func (m *Machine) slice() {
 			m.r.More = true
 			break
 		}
-		if m.watch != nil && m.watch.stops(m.r.Work[m.r.Head]) {
-			return
-		}
 		a := m.r.Pop()
+		if m.hook != nil && m.hook.Hold(a) {
+			continue
+		}
 		if m.r.Idle++; m.r.Idle > maxIdle {
 			m.abort(program.NewProblem(event.Runtime, 500, "No progress", "/do", "the run did 10,000,000 pieces of work without an outside effect; a loop that does not end is the usual cause"))
 			break

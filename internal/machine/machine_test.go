@@ -12,6 +12,7 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/machine"
 	"github.com/downbeat-dev/downbeat/internal/program"
+	"github.com/downbeat-dev/downbeat/internal/rewind"
 	"github.com/downbeat-dev/downbeat/internal/value"
 )
 
@@ -233,6 +234,23 @@ func faultedRun() []event.Event {
 	}
 }
 
+// rewindTo is the state in which a run begins again at an activation.
+func rewindTo(p *program.Program, events []event.Event, a event.Activation) ([]byte, error) {
+	var segments []rewind.Segment
+	for i, e := range events {
+		if _, ok := e.Body.(*event.RunReopened); ok || i == 0 {
+			segments = append(segments, rewind.Segment{Program: p})
+		}
+		s := &segments[len(segments)-1]
+		s.Events = append(s.Events, e)
+	}
+	plan, err := rewind.Rewind(segments, rewind.Choice{At: a})
+	if err != nil {
+		return nil, err
+	}
+	return plan.State, nil
+}
+
 // A run is retried from just before a task: attempts go on counting, the
 // idempotency key stays, and the same holds in a replay that begins there (M3, M5).
 func TestReopen(t *testing.T) {
@@ -246,7 +264,7 @@ func TestReopen(t *testing.T) {
 	if m.Status() != event.Faulted {
 		t.Fatalf("the run is %s", m.Status())
 	}
-	state, err := machine.Rewind(p, events, "1.b1.0.1")
+	state, err := rewindTo(p, events, "1.b1.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +288,7 @@ func TestReopen(t *testing.T) {
 	}
 	// A second retry counts on from the first.
 	events = append(events, reopen, event.Event{At: epoch, Body: &event.TaskFailed{Activation: "1.b1.0.1", Attempt: 2}}, event.Event{At: epoch, Body: &event.TaskCancelled{Activation: "1.b0.0", Attempt: 2}})
-	if state, err = machine.Rewind(p, events, "1.b1.0.1"); err != nil {
+	if state, err = rewindTo(p, events, "1.b1.0.1"); err != nil {
 		t.Fatal(err)
 	}
 	s, _ = finish(t, machine.New(p), event.Event{At: epoch, Body: &event.RunReopened{State: state}})
@@ -278,7 +296,7 @@ func TestReopen(t *testing.T) {
 		t.Errorf("the second retry commands %v, want attempts above 2", got)
 	}
 	// Also from before the first retry: its attempts are not used again.
-	if state, err = machine.Rewind(p, events, "0"); err != nil {
+	if state, err = rewindTo(p, events, "0"); err != nil {
 		t.Fatal(err)
 	}
 	m = machine.New(p)
@@ -286,7 +304,7 @@ func TestReopen(t *testing.T) {
 	if got := showAll(s.Commands); len(got) != 1 || got[0] != `! dispatch 0#3 noop {"a":1}` {
 		t.Errorf("a retry from the beginning commands %v, want attempt 3 (M3)", got)
 	}
-	if _, err := machine.Rewind(p, events, "7"); err == nil {
+	if _, err := rewindTo(p, events, "7"); err == nil {
 		t.Error("a rewind to an activation that never was")
 	}
 }
@@ -310,7 +328,7 @@ func machineOutstanding(t *testing.T, p *program.Program, events []event.Event) 
 func TestReopenWithAnotherDefinition(t *testing.T) {
 	t.Parallel()
 	p := mustCompile(t, retryable)
-	state, err := machine.Rewind(p, faultedRun(), "1.b1.0.1")
+	state, err := rewindTo(p, faultedRun(), "1.b1.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -331,7 +349,7 @@ func TestFork(t *testing.T) {
 	t.Parallel()
 	p := mustCompile(t, retryable)
 	events := faultedRun()
-	state, err := machine.Rewind(p, events, "1.b1.0.0")
+	state, err := rewindTo(p, events, "1.b1.0.0")
 	if err != nil {
 		t.Fatal(err)
 	}

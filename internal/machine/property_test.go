@@ -166,6 +166,8 @@ type driver struct {
 	ended   bool
 	slice   int
 	seq     int64
+	see     func(*machine.Step)
+	lenient bool // of a run that was opened again: tasks may end that were entered before
 }
 
 func (d *driver) fresh() *machine.Machine {
@@ -243,17 +245,20 @@ func showStep(s *machine.Step) string {
 
 // take follows a step in the model.
 func (d *driver) take(s *machine.Step) {
+	if d.see != nil {
+		d.see(s)
+	}
 	for i := range s.Transitions {
 		x := &s.Transitions[i]
 		id := fmt.Sprintf("%s#%d", x.Activation, x.Attempt)
 		switch x.Change {
 		case machine.Entered:
-			if d.entered[id] {
+			if d.entered[id] && !d.lenient {
 				d.t.Fatalf("%s entered twice (M3)", id)
 			}
 			d.entered[id] = true
 		case machine.TaskEnds:
-			if !d.entered[id] {
+			if !d.entered[id] && !d.lenient {
 				d.t.Fatalf("%s ended but was not entered, or ended twice", id)
 			}
 			delete(d.entered, id)
@@ -280,7 +285,7 @@ func (d *driver) take(s *machine.Step) {
 			}
 			d.open[id] = showCommand(c)
 		case *machine.StartTimer:
-			if d.used[c.ID] {
+			if d.used[c.ID] && !d.lenient {
 				d.t.Fatalf("timer %s started twice", c.ID)
 			}
 			d.used[c.ID] = true
@@ -405,6 +410,11 @@ func newDriver(t *rapid.T) *driver {
 func (d *driver) run() {
 	d.m = d.fresh()
 	d.apply(&event.RunStarted{Run: event.RunID{7: 1}, Revision: machine.Revision, Input: value.FromJSON([]byte(`{"i": 1}`))})
+	d.goOn()
+}
+
+// goOn drives a run that is under way to its end.
+func (d *driver) goOn() {
 	for i := 0; !d.ended; i++ {
 		list := d.m.Outstanding()
 		calm := i > 40

@@ -3,10 +3,10 @@ package machine
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/expr"
 	"github.com/downbeat-dev/downbeat/internal/program"
 	"github.com/downbeat-dev/downbeat/internal/state"
 )
@@ -14,16 +14,26 @@ import (
 // Started is the event that began the run, nil before it.
 func (m *Machine) Started() *event.RunStarted { return m.r.Begun }
 
-// reopen makes an ended run live again from a state (M5).
-func (m *Machine) reopen(b *event.RunReopened) error {
-	if m.r.Begun != nil && !m.r.Status.Ended() {
-		return errors.New("machine: a run that has not ended cannot be reopened")
-	}
-	return m.adopt(b.State, nil)
+// State is the state of the run. Only package rewind changes it, before it
+// takes a snapshot.
+func (m *Machine) State() *state.Run { return &m.r }
+
+// Hook looks on at a replay, and holds work back.
+type Hook interface {
+	// Hold reports whether a piece of work is not to be done.
+	Hold(a state.Action) bool
+	// Saw is told what happened to a task.
+	Saw(f *state.Frame, t *Transition)
 }
 
-// fork begins a run in the past of another.
-func (m *Machine) fork(b *event.RunForked) error { return m.adopt(b.State, &b.Start) }
+// SetHook lets h look on.
+func (m *Machine) SetHook(h Hook) { m.hook = h }
+
+// Evaluate evaluates an expression in the scope of a task. It leaves no trace.
+func (m *Machine) Evaluate(f *state.Frame, e *expr.Expr, input any) (any, error) {
+	m.aim(f)
+	return e.Eval(nil, input, m.variable)
+}
 
 // Snapshot is the whole state of the run: Restore makes the same machine of it.
 func (m *Machine) Snapshot() []byte { return m.r.Snapshot(Revision) }
@@ -41,6 +51,17 @@ func Restore(p *program.Program, taken []byte) (*Machine, error) {
 	return m, nil
 }
 
+// reopen makes an ended run live again from a state (M5).
+func (m *Machine) reopen(b *event.RunReopened) error {
+	if m.r.Begun != nil && !m.r.Status.Ended() {
+		return errors.New("machine: a run that has not ended cannot be reopened")
+	}
+	return m.adopt(b.State, nil, b.Child)
+}
+
+// fork begins a run in the past of another.
+func (m *Machine) fork(b *event.RunForked) error { return m.adopt(b.State, &b.Start, event.RunID{}) }
+
 func later(a, b time.Time) time.Time {
 	if a.Before(b) {
 		return b
@@ -49,7 +70,8 @@ func later(a, b time.Time) time.Time {
 }
 
 // adopt takes over a state: of the run itself, or, with start, of another run.
-func (m *Machine) adopt(taken []byte, start *event.RunStarted) error {
+// The child is reopened beside it, so its start is not commanded.
+func (m *Machine) adopt(taken []byte, start *event.RunStarted, child event.RunID) error {
 	from, err := state.Restore(m.p, Revision, taken)
 	if err != nil {
 		return fmt.Errorf("machine: %w", err)
@@ -57,6 +79,7 @@ func (m *Machine) adopt(taken []byte, start *event.RunStarted) error {
 	if from.Begun == nil || from.Status.Ended() {
 		return errors.New("machine: the state is not of a live run")
 	}
+	still := m.r.Now.Sub(from.Now)
 	from.Now = later(from.Now, m.r.Now)
 	m.r = *from
 	m.ev.runtime, m.ev.workflow = nil, nil
@@ -64,74 +87,47 @@ func (m *Machine) adopt(taken []byte, start *event.RunStarted) error {
 		m.r.Begun, m.r.ID, m.r.StartedAt = start, start.Run, m.r.Now
 		m.r.Hash = state.MixString(m.r.Hash, string(start.Run[:]))
 	}
+	m.r.Retime(func(t *state.Timer) time.Time { return t.At.Add(max(0, still)) }) // the run's time stood still
+	bad := m.restartTimeout()
+	if len(m.p.Secrets) > 0 && m.r.Root != nil { // they may have changed since
+		m.r.WantsSecrets, m.r.SecretsAnswered = true, false
+	}
 	for _, c := range m.Outstanding() {
-		m.command(c)
+		if s, ok := c.(*StartChild); !ok || s.Child != child {
+			m.command(c)
+		}
 	}
 	m.r.Suspended = false
 	m.r.Status = event.Pending
 	m.setStatus(event.Running, nil)
-	return nil
-}
-
-// Rewind is the state just before the run entered an activation for the last
-// time: what RunReopened (M5) and RunForked carry. Attempts that begin from it
-// have numbers above all that the run has used (M3).
-func Rewind(p *program.Program, events []event.Event, a event.Activation) ([]byte, error) {
-	full := New(p)
-	full.watch = &watch{activation: a, stopAt: -1}
-	if err := full.applyAll(events); err != nil {
-		return nil, err
-	}
-	if full.watch.seen == 0 {
-		return nil, fmt.Errorf("rewind: the run never entered %s", a)
-	}
-	m := New(p)
-	m.watch = &watch{activation: a, stopAt: full.watch.seen}
-	if err := m.applyAll(events); err != nil {
-		return nil, err
-	}
-	m.watch = nil
-	m.r.More = false
-	m.r.RaiseAll(full.r.Epoch)
-	return m.Snapshot(), nil
-}
-
-// watch stops a machine before it enters an activation for the n-th time.
-type watch struct {
-	activation event.Activation
-	stopAt     int
-	seen       int
-	stopped    bool
-}
-
-func (m *Machine) applyAll(events []event.Event) error {
-	for i, e := range events {
-		if _, err := m.Apply(e); err != nil {
-			return fmt.Errorf("replay event %d of %d: %w", i+1, len(events), err)
-		}
-		for m.r.More && !m.r.Interrupted && i == len(events)-1 && !m.watch.stopped {
-			m.slice()
-		}
-		if m.watch.stopped {
-			return nil
-		}
+	if bad != nil {
+		m.abort(bad)
 	}
 	return nil
 }
 
-// stops reports whether a is the entering that the watch waits for.
-func (w *watch) stops(a state.Action) bool {
-	if a.Index < 0 || a.Seq.Dead {
-		return false
+// restartTimeout gives a run that is opened again the whole time of its timeout.
+func (m *Machine) restartTimeout() *event.Problem {
+	if m.r.Root == nil {
+		return nil
 	}
-	id := a.Seq.Prefix + strconv.Itoa(a.Index)
-	if v := a.Seq.Visits; v != nil && v[a.Index] > 0 {
-		id += "~" + strconv.Itoa(v[a.Index]+1)
+	if t := m.r.RunTimer; t != nil {
+		m.r.Timers.Remove(t)
+		m.r.RunTimer = nil
 	}
-	if event.Activation(id) != w.activation {
-		return false
+	if m.p.Timeout == nil {
+		return nil
 	}
-	w.seen++
-	w.stopped = w.seen == w.stopAt
-	return w.stopped
+	d, p := m.duration(nil, m.p.Timeout, m.r.RawInput)
+	if p != nil {
+		p.Instance = "/timeout"
+		return p
+	}
+	m.r.Order++
+	m.r.RunTimer = &state.Timer{ID: "timeout", What: state.RunTimeout, At: d.AddTo(m.r.Now).UTC().Truncate(time.Microsecond), Order: m.r.Order}
+	m.r.Timers.Add(m.r.RunTimer)
+	return nil
 }
+
+// withheld reports that tasks wait for the secrets of a run that was opened again.
+func (m *Machine) withheld() bool { return m.r.WantsSecrets && m.r.Root != nil }

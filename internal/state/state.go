@@ -363,10 +363,13 @@ func (r *Run) Raise(f *Frame, epoch int) {
 
 // RaiseAll lets all attempts of the run go on above an epoch that was used.
 func (r *Run) RaiseAll(used int) {
-	if r.Root != nil {
-		r.Root.raise(used + 1)
+	if r.Root == nil {
+		r.Epoch = max(r.Epoch, used+1)
+		return
 	}
-	r.Epoch += used + 1
+	by := used + 1 - r.Root.Epoch // no list has a lower epoch than the one at the top
+	r.Root.raise(by)
+	r.Epoch = max(r.Epoch, used) + by
 }
 
 func (s *Sequence) raise(by int) {

@@ -127,3 +127,22 @@ func (h *Timers) down(i int) {
 		i = c
 	}
 }
+
+// Retime changes when the timeouts of tasks are due. What a run waits for by
+// itself, a wait or the delay of a retry, is left as it is.
+func (r *Run) Retime(due func(*Timer) time.Time) {
+	timers := make([]*Timer, 0, len(r.Timers.byID))
+	for _, t := range r.Timers.byID {
+		timers = append(timers, t)
+	}
+	r.Timers = Timers{}
+	for _, t := range timers {
+		if t.Frame != nil && (t.What == Timeout || t.What == AttemptLimit || t.What == Limit) {
+			t.At = due(t)
+			if t.What == Limit && t.Frame.Try != nil {
+				t.Frame.Try.Deadline = t.At
+			}
+		}
+		r.Timers.Add(t)
+	}
+}

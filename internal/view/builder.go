@@ -194,3 +194,23 @@ func nameOf(reference string) string {
 	}
 	return unescape.Replace(last)
 }
+
+// Keep takes from the list what keep does not want to stay.
+func (b *Builder) Keep(keep func(event.Activation) bool) {
+	place := make([]int32, len(b.entries))
+	kept := b.entries[:0]
+	for i := range b.entries {
+		e := b.entries[i]
+		place[i] = -1
+		if !keep(e.activation) {
+			continue
+		}
+		if e.parent >= 0 {
+			e.parent = place[e.parent]
+		}
+		place[i] = narrow(len(kept))
+		kept = append(kept, e)
+	}
+	clear(b.entries[len(kept):])
+	b.entries, b.index = kept, nil
+}
