@@ -52,6 +52,35 @@ a note
 	}
 }
 
+// Tasks of two branches that have the same name are told apart, also by colour.
+func TestPlainLinesNameTheBranch(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	at := time.Date(2026, 8, 1, 10, 0, 0, 0, time.UTC)
+	l := NewLines(&out, Palette{On: true}, "ops/x:1.0.0  id", at)
+	enter := func(a, parent, name, kind string) {
+		l.Add(at, &machine.Transition{Change: machine.Entered, Activation: event.Activation(a), Parent: event.Activation(parent), Name: name, Kind: kind})
+	}
+	enter("0", "", "both", "fork")
+	for i, branch := range []string{"berlin", "madrid"} {
+		a := "0." + itoa(i)
+		enter(a, "0", branch, "do")
+		enter(a+".0", a, "build", "run shell")
+		l.Log(at, event.Activation(a+".0"), "compiling")
+		l.Add(at, &machine.Transition{Change: machine.TaskEnds, Activation: event.Activation(a + ".0"), Parent: event.Activation(a), Name: "build", Status: event.Completed})
+	}
+	text := out.String()
+	for _, want := range []string{"berlin/build |", "madrid/build |", "berlin/build \x1b[32mcompleted"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in %q", want, text)
+		}
+	}
+	colour := regexp.MustCompile(`\x1b\[(\d+)m(?:berlin|madrid)/build \|`).FindAllStringSubmatch(text, -1)
+	if len(colour) != 2 || colour[0][1] == colour[1][1] {
+		t.Errorf("colours %v", colour)
+	}
+}
+
 // What stands on the screen after each frame is exactly the frame: nothing of
 // an earlier one is left, however the number and width of lines change.
 func TestScreenLeavesNothingBehind(t *testing.T) {
@@ -62,7 +91,7 @@ func TestScreenLeavesNothingBehind(t *testing.T) {
 		for range rapid.IntRange(1, 8).Draw(t, "frames") {
 			lines := rapid.SliceOfN(rapid.StringMatching(`[a-z ]{0,79}`), 0, 12).Draw(t, "lines")
 			out.Reset()
-			s.paint(lines, 80)
+			s.paint(lines, 80, 24)
 			term.feed(out.String())
 			var want []string
 			for _, l := range lines {
@@ -104,7 +133,7 @@ func (e *emulator) feed(s string) {
 				}
 				e.y -= n
 			case "K":
-				e.rows[e.y] = nil
+				e.rows[e.y] = e.rows[e.y][:min(e.x, len(e.rows[e.y]))]
 			case "J":
 				e.rows = e.rows[:e.y]
 			}

@@ -2,6 +2,8 @@ package progress
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +21,8 @@ type drawing struct {
 	frame int // of the spinner
 	level int // 0 shows all; each further level shows less
 	left  int // width of the column of names
+	width int // of the terminal
+	most  int // rows, from which on this level shows too much
 	rows  []row
 }
 
@@ -27,6 +31,7 @@ type row struct {
 	left, right string // right: everything after the duration
 	took        string
 	log         bool
+	bad         bool // stays when rows are cut
 }
 
 var spinner = []string{"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"}
@@ -37,24 +42,38 @@ const levels = 4
 // height of 0 means that any number of lines will do.
 func (t *tree) draw(p Palette, now time.Time, frame, width, height int) []string {
 	t.fold(&t.root)
-	d := drawing{p: p, now: now, frame: frame}
+	d := drawing{p: p, now: now, frame: frame, width: width}
 	for d.level = range levels {
-		d.rows = d.rows[:0]
-		d.top(t.root.children)
+		d.rows, d.most = d.rows[:0], height
+		if height <= 0 || d.level == levels-1 {
+			d.most = math.MaxInt
+		}
+		d.sequence(t.root.children, 0)
 		if height <= 0 || len(d.rows) <= height {
 			break
 		}
 	}
-	lines := d.align(width)
-	if height > 0 && len(lines) > height {
-		cut := len(lines) - height + 1
-		lines = append([]string{fit(p.Dim(fmt.Sprintf("  … %d more above", cut)), width)}, lines[cut:]...)
+	if height > 0 && len(d.rows) > height {
+		d.cut(height)
 	}
-	return lines
+	return d.align(width)
 }
 
-// top draws the outermost tasks; when room is short, those that are over are one line.
-func (d *drawing) top(children []*node) {
+// cut leaves the last rows that fit; what failed goes on top of them.
+func (d *drawing) cut(height int) {
+	var bad []row
+	for _, r := range d.rows[:len(d.rows)-height+1] {
+		if r.bad && len(bad) < height/3 {
+			bad = append(bad, r)
+		}
+	}
+	tail := d.rows[len(d.rows)-height+1+len(bad):]
+	gone := len(d.rows) - len(tail) - len(bad)
+	d.rows = append(append(bad, row{left: d.p.Dim(fmt.Sprintf("  … %d more above", gone))}), tail...)
+}
+
+// sequence draws tasks that follow each other; when room is short, those that are over are one line.
+func (d *drawing) sequence(children []*node, depth int) {
 	over := 0
 	for _, c := range children {
 		if d.level >= 3 && c.status == event.Completed {
@@ -62,21 +81,25 @@ func (d *drawing) top(children []*node) {
 		}
 	}
 	if over > 1 {
-		d.rows = append(d.rows, row{left: d.p.Good("✓") + " " + d.p.Dim(Plural(over, "task"))})
+		d.rows = append(d.rows, row{left: strings.Repeat("  ", depth) + d.p.Good("✓") + " " + d.p.Dim(Plural(over, "task"))})
 	}
 	for _, c := range children {
 		if over <= 1 || c.status != event.Completed {
-			d.node(c, 0)
+			d.node(c, depth)
 		}
 	}
 }
 
 func (d *drawing) node(n *node, depth int) {
+	if len(d.rows) > d.most {
+		return // too much already: a level with less is drawn next
+	}
 	indent := strings.Repeat("  ", depth)
 	d.rows = append(d.rows, row{
 		left:  indent + d.icon(n) + " " + d.name(n),
 		took:  d.took(n),
 		right: d.detail(n),
+		bad:   n.status == event.Faulted,
 	})
 	running := !n.status.Ended()
 	if running && d.level < 2 || n.status == event.Faulted && len(n.children) == 0 && d.level < 1 {
@@ -97,32 +120,67 @@ func (d *drawing) node(n *node, depth int) {
 	d.children(n, depth)
 }
 
-// children draws what is under n; of many alike only some.
+// children draws what is under n; of many alike only some: those that failed
+// first, then those that are under way for the longest time.
 func (d *drawing) children(n *node, depth int) {
+	if !n.folds() && n.kind != "fork" {
+		d.sequence(n.children, depth+1)
+		return
+	}
 	most := 12
 	if d.level >= 1 {
 		most = 4
 	}
-	drawn, hidden := 0, 0
+	shown := make([]*node, 0, len(n.children))
 	for _, c := range n.children {
-		if n.folds() && n.status.Ended() && c.status != event.Faulted {
+		if c.status.Ended() && c.status != event.Faulted && (n.folds() || d.level >= 2) {
 			continue // only what failed is worth a line
 		}
-		if n.folds() || n.kind == "fork" {
-			if c.status.Ended() && c.status != event.Faulted && d.level >= 2 {
-				continue
+		shown = append(shown, c)
+	}
+	if n.folds() || len(shown) > most {
+		slices.SortStableFunc(shown, func(a, b *node) int {
+			if r := a.rank() - b.rank(); r != 0 {
+				return r
 			}
-			if drawn >= most {
-				hidden++
-				continue
-			}
-			drawn++
+			return a.since().Compare(b.since())
+		})
+	}
+	hidden := len(shown) - most
+	if hidden > 0 { // half of the room is for what is under way
+		failed := 0
+		for failed < len(shown) && shown[failed].status == event.Faulted {
+			failed++
 		}
+		live := shown[failed:]
+		failed = min(failed, max(most/2, most-len(live)))
+		shown = slices.Concat(shown[:failed], live[:most-failed])
+	}
+	for _, c := range shown {
 		d.node(c, depth+1)
 	}
 	if hidden > 0 {
 		d.rows = append(d.rows, row{left: strings.Repeat("  ", depth+1) + d.p.Dim(fmt.Sprintf("… %d more", hidden))})
 	}
+}
+
+// rank puts what failed before what is under way, and that before what is over.
+func (n *node) rank() int {
+	switch {
+	case n.status == event.Faulted:
+		return 0
+	case !n.status.Ended():
+		return 1
+	}
+	return 2
+}
+
+// since is when the task, or the iteration that it is in, began.
+func (n *node) since() time.Time {
+	if p := n.parent.passes[n.iteration]; p != nil && n.iteration >= 0 {
+		return p.begun
+	}
+	return n.started
 }
 
 func (d *drawing) icon(n *node) string {
@@ -173,7 +231,7 @@ func (d *drawing) took(n *node) string {
 }
 
 func (d *drawing) detail(n *node) string {
-	parts := []string{d.p.Dim(n.kind)}
+	var parts []string
 	add := func(s string) { parts = append(parts, s) }
 	if n.folds() && (n.total > 0 || n.done > 0 || len(n.passes) > 0) {
 		add(d.progress(n))
@@ -204,10 +262,35 @@ func (d *drawing) detail(n *node) string {
 	case n.status == event.Suspended:
 		add(d.p.Warn("suspended"))
 	}
+	if len(parts) == 0 || d.width >= narrow {
+		parts = slices.Insert(parts, 0, d.p.Dim(n.kind))
+	}
 	return strings.Join(parts, d.p.Dim(" · "))
 }
 
-// progress is that of a loop: "37/120 · 10 active · 2 failed".
+// narrow is the width under which the kind of a task gives way to what happens to it.
+const narrow = 72
+
+// bar is the progress of a loop, the failed part of it in front; "" where there is no room.
+func (d *drawing) bar(over, broken, total int) string {
+	cells := 0
+	switch {
+	case d.width >= 140:
+		cells = 30
+	case d.width >= 90:
+		cells = 20
+	case d.width >= narrow:
+		cells = 10
+	}
+	if cells == 0 || total <= 0 {
+		return ""
+	}
+	full := min(over, total) * cells / total
+	bad := min(full, (broken*cells+total-1)/total) // one failure of many is seen
+	return d.p.Bad(strings.Repeat("━", bad)) + d.p.Good(strings.Repeat("━", full-bad)) + d.p.Dim(strings.Repeat("╌", cells-full)) + " "
+}
+
+// progress is that of a loop: "━━╌╌╌╌ 37/120 · 10 active · 2 failed".
 func (d *drawing) progress(n *node) string {
 	active := 0
 	for _, p := range n.passes {
@@ -222,6 +305,9 @@ func (d *drawing) progress(n *node) string {
 	s := itoa(over)
 	if n.total > 0 {
 		s = itoa(min(over, n.total)) + "/" + itoa(n.total)
+		if !n.status.Ended() {
+			s = d.bar(over, n.broken, n.total) + s
+		}
 	}
 	if active > 1 {
 		s += " · " + itoa(active) + " active"
@@ -229,8 +315,14 @@ func (d *drawing) progress(n *node) string {
 	if n.broken > 0 {
 		s += " · " + d.p.Bad(itoa(n.broken)+" failed")
 	}
+	if n.done > 1 && n.slow >= worthTelling {
+		s += d.p.Dim(" · slowest [" + itoa(n.slowAt) + "] " + Short(n.slow))
+	}
 	return s
 }
+
+// worthTelling is from when on the slowest iteration of a loop is named.
+const worthTelling = 100 * time.Millisecond
 
 // align puts names, durations and details into columns and cuts lines to the width.
 func (d *drawing) align(width int) []string {
@@ -277,7 +369,7 @@ func itoa(n int) string { return strconv.Itoa(n) }
 func OneLine(s string) string {
 	clean := true
 	for _, r := range s {
-		if unicode.IsControl(r) || r == unicode.ReplacementChar {
+		if moves(r) || r == unicode.ReplacementChar {
 			clean = false
 			break
 		}
@@ -286,12 +378,15 @@ func OneLine(s string) string {
 		return s
 	}
 	return strings.Join(strings.Fields(strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if moves(r) {
 			return ' '
 		}
 		return r
 	}, stripEscapes(s))), " ")
 }
+
+// moves reports that a character moves the cursor, or turns the text around it.
+func moves(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }
 
 // stripEscapes takes terminal escape sequences (colours of a program) out of a line.
 func stripEscapes(s string) string {

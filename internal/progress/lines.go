@@ -22,8 +22,10 @@ type Lines struct {
 }
 
 type opened struct {
-	at   time.Time
-	name string
+	at     time.Time
+	name   string // as it is printed
+	kind   string
+	within string // goes before the names of what is under it
 }
 
 // NewLines returns a display for a run that began at begun; title names the run.
@@ -40,9 +42,9 @@ func (l *Lines) Add(at time.Time, t *machine.Transition) {
 		if o, again := l.open[t.Activation]; again {
 			at = o.at
 		}
-		l.open[t.Activation] = opened{at, plainName(t)}
+		l.enter(at, t)
 	case machine.Skipped:
-		l.line(at, plainName(t), l.p.Dim("skipped"))
+		l.line(at, l.name(t), l.p.Dim("skipped"))
 	case machine.Retried:
 		what := "retries"
 		if t.Delay > 0 {
@@ -51,13 +53,13 @@ func (l *Lines) Add(at time.Time, t *machine.Transition) {
 		if t.Error != nil {
 			what += ": " + OneLine(t.Error.Error())
 		}
-		l.line(at, plainName(t), l.p.Warn(what))
+		l.line(at, l.name(t), l.p.Warn(what))
 	case machine.Waits:
-		l.line(at, plainName(t), l.p.Busy("waiting"))
+		l.line(at, l.name(t), l.p.Busy("waiting"))
 	case machine.TaskEnds:
 		o, known := l.open[t.Activation]
 		if !known {
-			o.at = at
+			o.at, o.name = at, l.name(t)
 		}
 		delete(l.open, t.Activation)
 		what := l.p.Status(t.Status) + " " + Short(at.Sub(o.at))
@@ -70,7 +72,7 @@ func (l *Lines) Add(at time.Time, t *machine.Transition) {
 		if t.Unknown {
 			what += " (whether it took effect is not known)"
 		}
-		l.line(at, plainName(t), what)
+		l.line(at, o.name, what)
 	case machine.RunChanges:
 		switch {
 		case t.Status.Ended():
@@ -82,6 +84,26 @@ func (l *Lines) Add(at time.Time, t *machine.Transition) {
 	}
 }
 
+// enter keeps the name of a task. What is in a branch of a fork carries the
+// name of the branch: tasks of several branches often have the same names.
+func (l *Lines) enter(at time.Time, t *machine.Transition) {
+	o := opened{at: at, kind: t.Kind, name: l.name(t)}
+	up := l.open[t.Parent]
+	o.within = up.within
+	if up.kind == "fork" {
+		o.within = o.name + "/"
+	}
+	l.open[t.Activation] = o
+}
+
+// name is how a task is called in all of its lines.
+func (l *Lines) name(t *machine.Transition) string {
+	if o, ok := l.open[t.Activation]; ok {
+		return o.name
+	}
+	return l.open[t.Parent].within + plainName(t)
+}
+
 // Log shows a line that a task printed.
 func (l *Lines) Log(at time.Time, a event.Activation, text string) {
 	name := string(a)
@@ -89,16 +111,22 @@ func (l *Lines) Log(at time.Time, a event.Activation, text string) {
 		name = o.name
 	}
 	if text = OneLine(strings.TrimRight(text, "\r\n")); text != "" {
-		l.line(at, name, l.p.Dim("| ")+text)
+		l.line(at, l.p.Of(name)(name+" |"), text)
 	}
 }
 
 // Know makes the tasks that are under way known without a line for each.
 func (l *Lines) Know(r *view.Run) {
 	for i := range r.Tasks {
-		if t := &r.Tasks[i]; !t.Status.Ended() {
-			l.open[t.Activation] = opened{t.StartedAt, plainName(&machine.Transition{Name: t.Name, Iteration: t.Iteration})}
+		t := &r.Tasks[i]
+		if t.Status.Ended() {
+			continue
 		}
+		tr := machine.Transition{Activation: t.Activation, Name: t.Name, Kind: t.Kind, Iteration: t.Iteration}
+		if t.Parent >= 0 && t.Parent < i {
+			tr.Parent = r.Tasks[t.Parent].Activation
+		}
+		l.enter(t.StartedAt, &tr)
 	}
 }
 

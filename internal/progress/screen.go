@@ -40,9 +40,10 @@ type Screen struct {
 	begun time.Time
 
 	frame  int
-	drawn  []int  // the widths of the lines that stand on the screen
-	last   string // to leave out redraws that change nothing
-	hidden bool   // the cursor
+	drawn  []string // the lines that stand on the screen
+	width  int      // of the terminal when they were drawn
+	height int
+	hidden bool // the cursor
 }
 
 // FrameTime is the time between two redraws: 12 a second.
@@ -72,18 +73,22 @@ func (s *Screen) Reset(r *view.Run) {
 func (s *Screen) Tick(now time.Time) {
 	s.frame++
 	width, height := s.term.Size()
-	s.paint(s.lines(now, width, height-1), width)
+	s.paint(s.lines(now, width, height-1), width, height)
 }
 
-// Close draws the last frame, without regard to the height.
+// lastRows is how many lines the last frame may have: it stays, and can be
+// scrolled, but is no place for thousands of tasks.
+const lastRows = 100
+
+// Close draws the last frame, which may be higher than the terminal.
 func (s *Screen) Close(now time.Time) {
-	width, _ := s.term.Size()
-	s.paint(s.lines(now, width, 0), width)
+	width, height := s.term.Size()
+	s.paint(s.lines(now, width, max(height-1, lastRows)), width, height)
 	if s.hidden {
 		_, _ = io.WriteString(s.w, "\x1b[?25h")
 		s.hidden = false
 	}
-	s.drawn, s.last = nil, ""
+	s.drawn = nil
 }
 
 func (s *Screen) lines(now time.Time, width, height int) []string {
@@ -94,19 +99,23 @@ func (s *Screen) lines(now time.Time, width, height int) []string {
 	}
 	body := s.tree.draw(p, now, s.frame, width, room)
 	out := make([]string, 0, len(body)+1+len(s.notes))
+	tail := ""
 	if !s.tree.status.Ended() {
-		head := p.Bold(s.title) + p.Dim("  "+Short(now.Sub(s.begun)))
+		tail = p.Dim("  " + Short(now.Sub(s.begun)))
+		if s.tree.ended >= manyTasks {
+			tail += p.Dim("  " + Plural(s.tree.ended, "task") + " done")
+		}
 		switch s.tree.status {
 		case event.Suspended:
-			head += p.Warn("  suspended")
+			tail += p.Warn("  suspended")
 		case event.Waiting:
-			head += p.Busy("  waiting")
+			tail += p.Busy("  waiting")
 		case event.Pending, event.Running, event.Cancelled, event.Faulted, event.Completed:
 		}
-		out = append(out, fit(head, width))
-	} else {
-		out = append(out, fit(p.Bold(s.title), width))
 	}
+	// The identity of the run is cut before the time is.
+	title := fit(s.title, max(8, width-lipgloss.Width(tail)))
+	out = append(out, fit(p.Bold(title)+tail, width))
 	out = append(out, body...)
 	for _, n := range s.notes {
 		out = append(out, fit(p.Warn(n), width))
@@ -114,18 +123,17 @@ func (s *Screen) lines(now time.Time, width, height int) []string {
 	return out
 }
 
-// paint replaces what stands on the screen by lines, in one write.
-func (s *Screen) paint(lines []string, width int) {
-	var b bytes.Buffer
-	for _, l := range lines {
-		b.WriteString("\x1b[2K")
-		b.WriteString(l)
-		b.WriteString("\r\n")
-	}
-	if b.String() == s.last {
+// manyTasks is from when on their number is told beside the time.
+const manyTasks = 100
+
+// paint replaces what stands on the screen by lines, in one write. Lines that
+// stand there already are left alone; others are overwritten and never blanked
+// first, so that nothing flickers even where a terminal shows half a frame.
+func (s *Screen) paint(lines []string, width, height int) {
+	same := s.width == width && s.height == height
+	if same && slices.Equal(lines, s.drawn) && s.hidden {
 		return
 	}
-	s.last = b.String()
 	var frame bytes.Buffer
 	frame.WriteString("\x1b[?2026h") // terminals that know it show the frame at once
 	if !s.hidden {
@@ -134,20 +142,26 @@ func (s *Screen) paint(lines []string, width int) {
 	}
 	// Lines that were drawn wider than the terminal is now take several rows.
 	rows := 0
-	for _, w := range s.drawn {
-		rows += max(1, (w+width-1)/width)
+	for _, l := range s.drawn {
+		rows += max(1, (lipgloss.Width(l)+width-1)/width)
 	}
 	if rows > 0 {
 		frame.WriteString("\x1b[" + itoa(rows) + "A")
 	}
 	frame.WriteString("\r")
-	frame.Write(b.Bytes())
+	same = same && len(s.drawn) < height // else the upper ones have left the screen
+	for i, l := range lines {
+		if !same || i >= len(s.drawn) || s.drawn[i] != l {
+			frame.WriteString(l)
+			if lipgloss.Width(l) < width {
+				frame.WriteString("\x1b[K") // after a full row it would eat the last column
+			}
+		}
+		frame.WriteString("\r\n")
+	}
 	frame.WriteString("\x1b[J\x1b[?2026l")
 	_, _ = s.w.Write(frame.Bytes())
-	s.drawn = slices.Grow(s.drawn[:0], len(lines))
-	for _, l := range lines {
-		s.drawn = append(s.drawn, lipgloss.Width(l))
-	}
+	s.drawn, s.width, s.height = lines, width, height
 }
 
 // Silent shows nothing but notes.

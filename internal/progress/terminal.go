@@ -1,6 +1,7 @@
 package progress
 
 import (
+	"hash/fnv"
 	"io"
 	"os"
 	"strconv"
@@ -59,36 +60,39 @@ func (t Terminal) Size() (width, height int) {
 	return 80, 24
 }
 
-func (p Palette) paint(ansi uint8, s string) string {
+func (p Palette) paint(code, s string) string {
 	if !p.On || s == "" {
 		return s
 	}
-	return lipgloss.NewStyle().Foreground(lipgloss.ANSIColor(ansi)).Render(s)
+	return "\x1b[" + code + "m" + s + "\x1b[m"
 }
 
 // Bad is for what went wrong.
-func (p Palette) Bad(s string) string { return p.paint(1, s) }
+func (p Palette) Bad(s string) string { return p.paint("31", s) }
 
 // Good is for what went well.
-func (p Palette) Good(s string) string { return p.paint(2, s) }
+func (p Palette) Good(s string) string { return p.paint("32", s) }
 
 // Warn is for what needs a look.
-func (p Palette) Warn(s string) string { return p.paint(3, s) }
+func (p Palette) Warn(s string) string { return p.paint("33", s) }
 
 // Busy is for what is under way.
-func (p Palette) Busy(s string) string { return p.paint(6, s) }
+func (p Palette) Busy(s string) string { return p.paint("36", s) }
 
 // Dim is for what matters less.
-func (p Palette) Dim(s string) string { return p.paint(8, s) }
+func (p Palette) Dim(s string) string { return p.paint("90", s) }
 
 // Bold is for names and titles.
+func (p Palette) Bold(s string) string { return p.paint("1", s) }
 
-// Bold is for names and titles.
-func (p Palette) Bold(s string) string {
-	if !p.On || s == "" {
-		return s
-	}
-	return lipgloss.NewStyle().Bold(true).Render(s)
+// Of gives a name a colour of its own, so that lines of several tasks that are
+// mixed can be told apart. Red, green and yellow have a meaning and are left out.
+func (p Palette) Of(name string) func(string) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(name))
+	own := []string{"34", "35", "36", "94", "95", "96"}
+	code := own[h.Sum32()%uint32(len(own))]
+	return func(s string) string { return p.paint(code, s) }
 }
 
 // fit cuts a line to the width of the terminal, colours and wide characters considered.

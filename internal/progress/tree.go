@@ -1,6 +1,7 @@
 package progress
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -44,16 +45,24 @@ type node struct {
 	passes map[int]*pass // active iterations
 	done   int           // iterations that are over
 	broken int           // iterations in which a task faulted at last
+	bulk   int           // of passes, at which the next are settled
+	slow   time.Duration // of the slowest iteration that is over
+	slowAt int           // its index
 }
 
 // pass is one active iteration of a loop.
 type pass struct {
 	live  int // tasks of it that have not ended
 	fault bool
+	begun time.Time
+	ended time.Time // of its last task
 }
 
 // maxPasses is how many iterations are kept before those that are over are folded.
 const maxPasses = 1024
+
+// keepBroken is how many failed iterations of a loop keep a line.
+const keepBroken = 5
 
 // keepLines is how many lines of a task's output are shown under it.
 const keepLines = 3
@@ -118,17 +127,18 @@ func (t *tree) enter(at time.Time, tr *machine.Transition) *node {
 			if parent.passes == nil {
 				parent.passes = map[int]*pass{}
 			}
-			p = &pass{}
+			p = &pass{begun: at}
 			parent.passes[n.iteration] = p
 		}
 		p.live++
-		if len(parent.passes) > maxPasses {
+		if len(parent.passes) > max(maxPasses, parent.bulk) {
 			t.settle(parent, n.iteration)
+			parent.bulk = 2 * len(parent.passes) // many are active: do not look at each for each
 		}
 	}
 	// A task that is entered again (a jump back) takes the place of its earlier visit.
 	for i, c := range parent.children {
-		if c.reference == n.reference && c.iteration == n.iteration && c.status.Ended() {
+		if c.iteration == n.iteration && c.status.Ended() && c.reference == n.reference {
 			n.visits = c.visits + 1
 			t.forget(c)
 			parent.children = append(parent.children[:i], parent.children[i+1:]...)
@@ -168,34 +178,47 @@ func (t *tree) end(n *node, at time.Time, s event.Status) {
 	}
 	if p := n.parent.passes[n.iteration]; p != nil {
 		p.live--
-		p.fault = s == event.Faulted
+		p.fault, p.ended = s == event.Faulted, at
 	}
 }
 
 // settle folds the iterations of a loop that are over: nothing of them is
 // active. It is called between steps; in the middle of one, only when very many
-// have piled up. Some faulted tasks stay to be seen.
+// have piled up. The first failed stay to be seen.
 func (t *tree) settle(loop *node, current int) {
+	var over []int
 	for i, p := range loop.passes {
-		if i == current || p.live > 0 {
-			continue
+		if i != current && p.live <= 0 {
+			over = append(over, i)
 		}
+	}
+	if len(over) == 0 {
+		return
+	}
+	slices.Sort(over)
+	drop := make(map[int]bool, len(over)) // true: faulted tasks are kept
+	for _, i := range over {
+		p := loop.passes[i]
 		loop.done++
 		if p.fault {
 			loop.broken++
 		}
-		delete(loop.passes, i)
-		kept := loop.children[:0]
-		for _, c := range loop.children {
-			if c.iteration == i && (c.status != event.Faulted || loop.broken > 5) {
-				t.forget(c)
-				continue
-			}
-			kept = append(kept, c)
+		if took := p.ended.Sub(p.begun); took > loop.slow || took == loop.slow && i < loop.slowAt {
+			loop.slow, loop.slowAt = took, i
 		}
-		clear(loop.children[len(kept):])
-		loop.children = kept
+		drop[i] = p.fault && loop.broken <= keepBroken
+		delete(loop.passes, i)
 	}
+	kept := loop.children[:0]
+	for _, c := range loop.children {
+		if faulted, over := drop[c.iteration]; over && (c.status != event.Faulted || !faulted) {
+			t.forget(c)
+			continue
+		}
+		kept = append(kept, c)
+	}
+	clear(loop.children[len(kept):])
+	loop.children = kept
 }
 
 // forget takes a task and what is under it out of the index.

@@ -183,3 +183,78 @@ func TestLinesFitTheTerminal(t *testing.T) {
 		}
 	}
 }
+
+// A loop of 5,000 in which all is under way, and one in which all is over, cost little to draw.
+func BenchmarkDrawing5000(b *testing.B) {
+	for _, over := range []bool{false, true} {
+		b.Run(fmt.Sprintf("over=%v", over), func(b *testing.B) {
+			for b.Loop() {
+				l := begin()
+				l.do(machine.Entered, "0", "", "each", "call map", func(t *machine.Transition) { t.Total = 5000 })
+				for i := range 5000 {
+					a := fmt.Sprintf("0.%d.0", i)
+					l.enter(a, "0", "step", "run shell", i)
+					if over {
+						l.complete(a)
+					}
+				}
+				l.t.draw(Palette{On: true}, l.now, 0, 100, 40)
+			}
+		})
+	}
+}
+
+// BenchmarkFrame is one redraw while 5,000 tasks are under way.
+func BenchmarkFrame(b *testing.B) {
+	for _, kind := range []string{"call map", "fork", "do"} {
+		b.Run(kind, func(b *testing.B) {
+			l := begin()
+			l.do(machine.Entered, "0", "", "each", kind, func(t *machine.Transition) { t.Total = 5000 })
+			for i := range 5000 {
+				l.enter(fmt.Sprintf("0.%d.0", i), "0", "step"+itoa(i), "run shell", i)
+				if kind == "do" && i < 4999 {
+					l.complete(fmt.Sprintf("0.%d.0", i))
+				}
+			}
+			for b.Loop() {
+				l.t.draw(Palette{On: true}, l.now, 0, 100, 40)
+			}
+		})
+	}
+}
+
+// What failed first and what takes longest stand on top, with the slowest named.
+func TestFailedAndSlowestStandOnTop(t *testing.T) {
+	l := begin()
+	l.do(machine.Entered, "0", "", "each", "call map", func(t *machine.Transition) { t.Total = 5000 })
+	for i := range 2000 {
+		a := fmt.Sprintf("0.%d.0", i)
+		l.enter(a, "0", "check", "run shell", i)
+		switch {
+		case i%250 == 249:
+			l.fault(a, "Unreachable")
+		case i == 17 || i > 1970: // these take their time
+		default:
+			l.complete(a)
+		}
+		l.after(time.Millisecond)
+	}
+	l.after(3 * time.Second).complete("0.1980.0")
+	golden(t, "failed-and-slowest", l.t.draw(Palette{}, l.now, 0, 120, 24))
+	golden(t, "failed-and-slowest-small", l.t.draw(Palette{}, l.now, 0, 60, 10))
+}
+
+// Thousands of tasks that follow each other leave room for those that matter.
+func TestLongSequenceIsCut(t *testing.T) {
+	l := begin()
+	for i := range 5000 {
+		a := itoa(i)
+		l.enter(a, "", "step-"+a, "run shell")
+		if i == 12 {
+			l.fault(a, "Command failed")
+		} else if i < 4999 {
+			l.complete(a)
+		}
+	}
+	golden(t, "sequence", l.t.draw(Palette{}, l.now, 0, 80, 10))
+}
