@@ -36,6 +36,7 @@ type follower struct {
 	node *server.Node
 	id   event.RunID
 	feed *engine.Feed
+	sink *server.Sink     // --lifecycle; nil: none
 	wait <-chan time.Time // --wait; nil: as long as it takes
 
 	title string
@@ -164,11 +165,27 @@ func (f *follower) pump(ctx context.Context, to chan<- batch) {
 		if err != nil {
 			return
 		}
+		f.tell(ctx, u, dropped)
 		select {
 		case to <- batch{u, dropped}:
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// tell passes on what happened to the run to who asked for it by --lifecycle.
+func (f *follower) tell(ctx context.Context, us []engine.Update, dropped int) {
+	if f.sink == nil {
+		return
+	}
+	for i := range us {
+		if u := &us[i]; u.Run == f.id && u.Transition != nil {
+			f.sink.Add(ctx, u.At, u.Transition)
+		}
+	}
+	if dropped > 0 {
+		f.sink.Missed(dropped)
 	}
 }
 

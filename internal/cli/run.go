@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -30,6 +31,7 @@ type runFlags struct {
 	workflows string
 	labels    map[string]string
 	record    string
+	lifecycle string
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -65,6 +67,7 @@ or not supported yet, 3 cancelled, 4 --wait passed, 130 interrupted. After 4 and
 	fl.StringVar(&f.wait, "wait", "", "leave the run after this `DURATION`, interrupted and resumable (exit code 4)")
 	fl.StringArrayVar(&f.events, "events", nil, "`FILE` of cloud events to feed: JSON, JSON lines or an array")
 	fl.StringVar(&f.record, "record", "", "make a test of the run: `FILE`.test.yaml")
+	fl.StringVar(&f.lifecycle, "lifecycle", "", "tell what happens to the run in the standard's cloud events: a `FILE` (JSON lines are appended) or an http(s) URL (POST)")
 	fl.StringToStringVar(&f.labels, "label", nil, "label of the run, `key=value`")
 	fl.Lookup("label").DefValue = ""
 	return cmd
@@ -102,6 +105,13 @@ func (a *app) run(ctx context.Context, file string, f *runFlags) error {
 	if err != nil {
 		return err
 	}
+	var sink *server.Sink
+	if f.lifecycle != "" {
+		if sink, err = node.Lifecycle(ctx, f.lifecycle, def, a.notes.Warn); err != nil {
+			return usage("", "--lifecycle: %w", err)
+		}
+		defer a.closeSink(ctx, sink)
+	}
 	feed := engine.NewFeed(0)
 	begun := a.clock.Now()
 	id, err := node.Control.Start(ctx, engine.StartRequest{
@@ -114,13 +124,27 @@ func (a *app) run(ctx context.Context, file string, f *runFlags) error {
 		}
 		return err
 	}
+	if sink != nil {
+		sink.Begin(id)
+	}
 	if len(events) > 0 {
 		if _, err := node.Control.SendEvents(ctx, events); err != nil {
 			return fmt.Errorf("feed the events: %w", err)
 		}
 	}
-	fw := follower{a: a, node: node, id: id, feed: feed, wait: wait, begun: begun, title: def.Document.ID() + "  " + id.String()}
+	fw := follower{a: a, node: node, id: id, feed: feed, sink: sink, wait: wait, begun: begun, title: def.Document.ID() + "  " + id.String()}
 	return a.record(ctx, node, id, def, file, f.record, a.finish(ctx, &fw, by))
+}
+
+// closeSink gives the receiver of lifecycle events a moment to take the last ones.
+func (a *app) closeSink(ctx context.Context, s *server.Sink) {
+	patience := 10 * time.Second
+	if a.abandoned {
+		patience = hurry
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	s.Close(ctx)
 }
 
 func count(list []string, s string) int {

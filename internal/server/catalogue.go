@@ -14,12 +14,17 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/reference"
 )
 
-// catalogue is the product's table of contents: all that tasks can do.
-func catalogue(c *Config) (*executor.Catalog, error) {
-	client, err := outbound.New(outbound.Config{
+// outbound is how calls leave.
+func (c *Config) outbound() outbound.Config {
+	return outbound.Config{
 		Proxy: c.HTTP.Proxy, Authorities: c.HTTP.Authorities, Certificates: c.HTTP.Certificates,
 		Deny: c.HTTP.Deny, Allow: c.HTTP.Allow, Clock: c.Clock,
-	})
+	}
+}
+
+// catalogue is the product's table of contents: all that tasks can do.
+func catalogue(c *Config) (*executor.Catalog, error) {
+	client, err := outbound.New(c.outbound())
 	if err != nil {
 		return nil, fmt.Errorf("prepare calls over HTTP: %w", err)
 	}

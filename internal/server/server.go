@@ -20,6 +20,7 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/executor"
 	"github.com/downbeat-dev/downbeat/internal/journal"
 	"github.com/downbeat-dev/downbeat/internal/lifecycle"
+	"github.com/downbeat-dev/downbeat/internal/outbound"
 	"github.com/downbeat-dev/downbeat/internal/program"
 	"github.com/downbeat-dev/downbeat/internal/secret"
 	"github.com/downbeat-dev/downbeat/internal/store/sqlite"
@@ -75,6 +76,9 @@ type Node struct {
 
 	services lifecycle.Group
 	store    *sqlite.Store
+	clock    lifecycle.Clock
+	resolver *secret.Resolver
+	outbound outbound.Config
 	once     sync.Once
 	closed   error
 }
@@ -88,11 +92,12 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	c.Keep, c.KeepFor = cmp.Or(c.Keep, keepRuns), cmp.Or(c.KeepFor, keepFor)
-	n := &Node{}
+	n := &Node{clock: c.Clock, outbound: c.outbound()}
 	secrets, err := n.secrets(&c)
 	if err != nil {
 		return nil, err
 	}
+	n.resolver = secrets
 	if n.Catalog, err = catalogue(&c); err != nil {
 		return nil, err
 	}
