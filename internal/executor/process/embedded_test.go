@@ -63,9 +63,9 @@ func TestEmbedded(t *testing.T) {
 	wants(object{"code": "console.log('out'); console.error('err')", "return": "all"}, object{"code": 0, "stdout": "out", "stderr": "err"})
 	wants(object{"code": "console.error('err')", "return": "stderr"}, "err")
 	wants(object{"code": "process.exit(4)", "return": "code"}, 4)
-	wants(object{"code": "x", "return": "none", "stdin": nil, "environment": object{}}, nil)
+	wants(object{"code": "1", "return": "none"}, nil)
 	wants(object{"code": "console.log(await Promise.resolve(5)) // top level"}, "5")
-	wants(object{"code": "console.log(await Promise.resolve(6)); export {}"}, "6")
+	wants(object{"code": "console.log(await Promise.resolve(6))\nexport {}"}, "6")
 	wants(object{"code": "console.log(`${1 + 1}`); return; console.log('never')"}, "2")
 }
 
