@@ -31,7 +31,7 @@ func TestEveryLineOfTheLanguageHasATest(t *testing.T) {
 	where := citations(t)
 	waits := map[string]string{}
 	for what, lines := range notYet {
-		for _, n := range strings.Fields(lines) {
+		for n := range strings.FieldsSeq(lines) {
 			waits[n] = what
 		}
 	}

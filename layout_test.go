@@ -20,24 +20,25 @@ const module = "github.com/downbeat-dev/downbeat/"
 // longer line here is an architecture change and wants a reviewer.
 var layers = map[string]string{
 	// The language: pure. Time, randomness and I/O arrive as data.
-	"internal/value":    "",
-	"internal/source":   "internal/value",
-	"internal/workflow": "internal/source internal/value",
-	"internal/event":    "internal/value",
-	"internal/jq":       "internal/value",
-	"internal/expr":     "internal/jq internal/value",
-	"internal/schema":   "internal/value",
-	"internal/check":    "internal/source internal/workflow internal/expr internal/schema internal/value",
-	"internal/editor":   "internal/check internal/source internal/workflow",
-	"internal/program":  "internal/workflow internal/event internal/expr internal/schema internal/value",
-	"internal/state":    "internal/event internal/program internal/value",
-	"internal/machine":  "internal/state internal/workflow internal/event internal/expr internal/schema internal/value internal/program",
-	"internal/graph":    "internal/workflow internal/event internal/value",
-	"internal/view":     "internal/workflow internal/event internal/machine internal/value",
-	"internal/rewind":   "internal/machine internal/state internal/program internal/event internal/expr internal/view internal/workflow",
-	"internal/yamledit": "internal/source internal/value",
-	"internal/rehearse": "internal/source internal/workflow internal/event internal/program internal/machine internal/view internal/value internal/expr internal/yamledit",
-	"internal/tape":     "internal/workflow internal/event internal/program internal/machine internal/view internal/value internal/rehearse internal/yamledit",
+	"internal/value":      "",
+	"internal/source":     "internal/value",
+	"internal/workflow":   "internal/source internal/value",
+	"internal/event":      "internal/value",
+	"internal/jq":         "internal/value",
+	"internal/expr":       "internal/jq internal/value",
+	"internal/schema":     "internal/value",
+	"internal/shellwords": "",
+	"internal/check":      "internal/source internal/workflow internal/expr internal/schema internal/shellwords internal/value",
+	"internal/editor":     "internal/check internal/source internal/workflow",
+	"internal/program":    "internal/workflow internal/event internal/expr internal/schema internal/value",
+	"internal/state":      "internal/event internal/program internal/value",
+	"internal/machine":    "internal/state internal/workflow internal/event internal/expr internal/schema internal/value internal/program",
+	"internal/graph":      "internal/workflow internal/event internal/value",
+	"internal/view":       "internal/workflow internal/event internal/machine internal/value",
+	"internal/rewind":     "internal/machine internal/state internal/program internal/event internal/expr internal/view internal/workflow",
+	"internal/yamledit":   "internal/source internal/value",
+	"internal/rehearse":   "internal/source internal/workflow internal/event internal/program internal/machine internal/view internal/value internal/expr internal/yamledit",
+	"internal/tape":       "internal/workflow internal/event internal/program internal/machine internal/view internal/value internal/rehearse internal/yamledit",
 
 	// The ports: what we need from outside, said in our words.
 	"internal/journal":  "internal/event",
@@ -51,6 +52,7 @@ var layers = map[string]string{
 	"internal/store/*":               "internal/journal internal/event",
 	"internal/executor/executortest": "internal/executor internal/event internal/value",
 	"internal/executor/*":            "internal/executor internal/event internal/outbound internal/value",
+	"internal/executor/process":      "internal/executor internal/event internal/outbound internal/shellwords internal/value",
 	"internal/executor/container":    "internal/executor internal/executor/process internal/event internal/value",                   // a command line is one wherever it runs
 	"internal/executor/mcp":          "internal/executor internal/executor/process internal/event internal/outbound internal/value", // a server is a process of the attempt
 
@@ -81,24 +83,25 @@ const impure = "bufio crypto/rand database/sql log log/slog math/rand math/rand/
 
 // banned lists what a package may not import from outside the module.
 var banned = map[string]string{
-	"internal/workflow": impure + " context",
-	"internal/event":    impure + " context",
-	"internal/check":    impure + " context",
-	"internal/value":    impure + " context",
-	"internal/source":   impure + " context",
-	"internal/schema":   impure + " context",
-	"internal/program":  impure + " context",
-	"internal/state":    impure + " context",
-	"internal/machine":  impure + " context",
-	"internal/editor":   impure + " context",
-	"internal/graph":    impure + " context",
-	"internal/view":     impure + " context",
-	"internal/rewind":   impure + " context",
-	"internal/yamledit": impure + " context",
-	"internal/rehearse": impure + " context",
-	"internal/tape":     impure + " context",
-	"internal/expr":     impure,
-	"internal/jq":       impure, // a context is gojq's only brake; ours counts steps
+	"internal/workflow":   impure + " context",
+	"internal/event":      impure + " context",
+	"internal/check":      impure + " context",
+	"internal/shellwords": impure + " context",
+	"internal/value":      impure + " context",
+	"internal/source":     impure + " context",
+	"internal/schema":     impure + " context",
+	"internal/program":    impure + " context",
+	"internal/state":      impure + " context",
+	"internal/machine":    impure + " context",
+	"internal/editor":     impure + " context",
+	"internal/graph":      impure + " context",
+	"internal/view":       impure + " context",
+	"internal/rewind":     impure + " context",
+	"internal/yamledit":   impure + " context",
+	"internal/rehearse":   impure + " context",
+	"internal/tape":       impure + " context",
+	"internal/expr":       impure,
+	"internal/jq":         impure, // a context is gojq's only brake; ours counts steps
 }
 
 // owned says where a costly outside module may be imported: nowhere else.

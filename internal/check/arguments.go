@@ -157,8 +157,10 @@ func (c *checker) argumentNames(k *workflow.Call, name string, s map[string]any)
 	known := slices.Sorted(maps.Keys(props))
 	for i, arg := range k.With.Keys {
 		if !slices.Contains(known, arg) && !matchesAny(patterns, arg) {
-			c.report(workflow.Finding{Pos: k.With.Fields[i].Pos, Rule: "call/arguments", DSL: "DSL 84", Message: fmt.Sprintf("%s has no argument %s", name, source.Quote(arg)),
-				Allowed: "it has " + strings.Join(known, ", "), Suggestion: source.Nearest(arg, known)})
+			c.report(workflow.Finding{
+				Pos: k.With.Fields[i].Pos, Rule: "call/arguments", DSL: "DSL 84", Message: fmt.Sprintf("%s has no argument %s", name, source.Quote(arg)),
+				Allowed: "it has " + strings.Join(known, ", "), Suggestion: source.Nearest(arg, known),
+			})
 			wrong = true
 		}
 	}

@@ -11,6 +11,7 @@ package check
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/downbeat-dev/downbeat/internal/source"
@@ -111,7 +112,7 @@ type place struct {
 
 // with returns p with more variables; the slices are never shared.
 func (p place) with(names ...string) place {
-	p.vars = append(p.vars[:len(p.vars):len(p.vars)], names...)
+	p.vars = append(slices.Clip(p.vars), names...)
 	return p
 }
 

@@ -17,6 +17,7 @@ import (
 
 // milestone is a runtime with little: what such a one must say is in testdata.
 func milestone(t testing.TB) check.Options {
+	t.Helper()
 	return check.Options{
 		Functions: []check.Function{
 			{Name: "noop", Version: "1.0.0"},

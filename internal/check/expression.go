@@ -38,9 +38,8 @@ func (c *checker) expr(e *workflow.Expr, site workflow.Site, vars []string, cond
 // badExpression reports why the expression src does not compile; offset is
 // where src begins in the scalar at pos.
 func (c *checker) badExpression(pos workflow.Pos, src string, offset int, site workflow.Site, vars []string, err error) {
-	var syntax *expr.SyntaxError
 	at := offset
-	if errors.As(err, &syntax) {
+	if syntax, ok := errors.AsType[*expr.SyntaxError](err); ok {
 		at += syntax.Offset
 	}
 	f := workflow.Finding{Pos: source.Locate(c.def.Source, pos, at), Rule: "expression/syntax", DSL: "DSL 37", Message: "the expression does not compile: " + err.Error()}
@@ -164,9 +163,8 @@ func (c *checker) template(v *workflow.Value, site workflow.Site, vars []string,
 // badTemplate reports one wrong string. Its offset may be into the expression
 // or into the string; misplaced needs the expression alone.
 func (c *checker) badTemplate(pos workflow.Pos, s string, site workflow.Site, vars []string, e expr.TemplateError) {
-	var syntax *expr.SyntaxError
 	err, offset := e.Err, e.Offset
-	if errors.As(e.Err, &syntax) {
+	if syntax, ok := errors.AsType[*expr.SyntaxError](e.Err); ok {
 		err = &expr.SyntaxError{Message: syntax.Message}
 	}
 	inner := s
@@ -206,8 +204,10 @@ func (c *checker) secrets(pos workflow.Pos, reads bool, names []string, placeOK 
 	}
 	for _, n := range names {
 		if !slices.Contains(known, n) {
-			c.report(workflow.Finding{Pos: pos, Rule: "secret/not-listed", DSL: "DSL 21, DSL 207, D17", Message: fmt.Sprintf("the secret %s is not listed in use.secrets", source.Quote(n)),
-				Allowed: "only listed secrets can be read", Suggestion: source.Nearest(n, known)})
+			c.report(workflow.Finding{
+				Pos: pos, Rule: "secret/not-listed", DSL: "DSL 21, DSL 207, D17", Message: fmt.Sprintf("the secret %s is not listed in use.secrets", source.Quote(n)),
+				Allowed: "only listed secrets can be read", Suggestion: source.Nearest(n, known),
+			})
 		}
 	}
 	if !placeOK {

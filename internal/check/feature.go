@@ -130,13 +130,15 @@ func (c *checker) catalogFunction(k *workflow.Call, name, version string) {
 	for _, f := range c.options.Functions {
 		known = append(known, f.Name)
 	}
-	c.report(workflow.Finding{Pos: k.Pos, Rule: "call/unknown-function", DSL: "DSL 21, DSL 84", Message: fmt.Sprintf("there is no function %s", source.Quote(k.Name)),
-		Allowed: "call a protocol, a function of use.functions, or one of the default catalogue", Suggestion: source.Nearest(name, append(known, "map"))})
+	c.report(workflow.Finding{
+		Pos: k.Pos, Rule: "call/unknown-function", DSL: "DSL 21, DSL 84", Message: fmt.Sprintf("there is no function %s", source.Quote(k.Name)),
+		Allowed: "call a protocol, a function of use.functions, or one of the default catalogue", Suggestion: source.Nearest(name, append(known, "map")),
+	})
 }
 
 // valueAt follows a JSON pointer as far as it leads.
 func valueAt(v *workflow.Value, pointer string) *workflow.Value {
-	for _, step := range strings.Split(strings.TrimPrefix(pointer, "/"), "/") {
+	for step := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
 		step = strings.ReplaceAll(strings.ReplaceAll(step, "~1", "/"), "~0", "~")
 		next := v.Field(step)
 		if next == nil {
@@ -220,8 +222,10 @@ func (c *checker) errorType(v *workflow.Value) {
 	for _, p := range errorPrefixes {
 		name, ok := strings.CutPrefix(s, p)
 		if ok && !slices.Contains(errorTypes, name) {
-			c.report(workflow.Finding{Pos: v.Pos, Severity: workflow.SeverityWarning, Rule: "error/type", DSL: "DSL 144-151", Message: fmt.Sprintf("the specification has no error type %s", source.Quote(name)),
-				Allowed: "it has " + strings.Join(errorTypes, ", "), Suggestion: source.Nearest(name, errorTypes)})
+			c.report(workflow.Finding{
+				Pos: v.Pos, Severity: workflow.SeverityWarning, Rule: "error/type", DSL: "DSL 144-151", Message: fmt.Sprintf("the specification has no error type %s", source.Quote(name)),
+				Allowed: "it has " + strings.Join(errorTypes, ", "), Suggestion: source.Nearest(name, errorTypes),
+			})
 		}
 	}
 }

@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/downbeat-dev/downbeat/internal/source"
 	"github.com/downbeat-dev/downbeat/internal/workflow"
@@ -31,8 +32,10 @@ func (c *checker) flow(l workflow.TaskList) {
 	reached := around(steps, 0)
 	for i, t := range l {
 		if !reached[i] && (i == 0 || reached[i-1]) {
-			c.report(workflow.Finding{Pos: t.Pos, Severity: workflow.SeverityWarning, Rule: "flow/unreachable", DSL: "DSL 53-57", Reference: t.Reference,
-				Message: fmt.Sprintf("the task %s is never reached", source.Quote(t.Name)), Allowed: "a task before it always leaves, and no `then` leads here"})
+			c.report(workflow.Finding{
+				Pos: t.Pos, Severity: workflow.SeverityWarning, Rule: "flow/unreachable", DSL: "DSL 53-57", Reference: t.Reference,
+				Message: fmt.Sprintf("the task %s is never reached", source.Quote(t.Name)), Allowed: "a task before it always leaves, and no `then` leads here",
+			})
 		}
 	}
 	c.endless(l, steps, reached)
@@ -45,9 +48,9 @@ func follow(t *workflow.Task, i int, places map[string]int) step {
 	if t.If != nil { // skipped: the next one, whatever `then` says (D9)
 		s.to(places, i, "")
 	}
-	switch {
-	case t.Kind == workflow.RaiseTask:
-	case t.Kind == workflow.SwitchTask:
+	switch t.Kind {
+	case workflow.RaiseTask:
+	case workflow.SwitchTask:
 		hasDefault := false
 		for _, k := range t.Switch {
 			s.to(places, i, k.Then.Name)
@@ -130,8 +133,10 @@ func (c *checker) endless(l workflow.TaskList, steps []step, reached []bool) {
 	if t.Then.Pos.IsValid() {
 		pos = t.Then.Pos
 	}
-	c.report(workflow.Finding{Pos: pos, Rule: "flow/endless", DSL: "DSL 57", Reference: t.Reference,
-		Message: fmt.Sprintf("the tasks from %s on run in a circle for ever, and none of them does anything outside", source.Quote(t.Name)), Allowed: "leave the circle by a switch or an `if`, or wait in it"})
+	c.report(workflow.Finding{
+		Pos: pos, Rule: "flow/endless", DSL: "DSL 57", Reference: t.Reference,
+		Message: fmt.Sprintf("the tasks from %s on run in a circle for ever, and none of them does anything outside", source.Quote(t.Name)), Allowed: "leave the circle by a switch or an `if`, or wait in it",
+	})
 }
 
 // wayOut marks the tasks after which the list can be left, sooner or later.
@@ -190,10 +195,8 @@ func acts(t *workflow.Task) bool {
 	case workflow.NoKind, workflow.DoTask, workflow.ForTask, workflow.ForkTask, workflow.RaiseTask, workflow.SetTask, workflow.SwitchTask, workflow.TryTask:
 	}
 	for _, inner := range t.Lists() {
-		for _, u := range inner {
-			if acts(u) {
-				return true
-			}
+		if slices.ContainsFunc(inner, acts) {
+			return true
 		}
 	}
 	return false

@@ -82,7 +82,7 @@ func replacements(doc any) []any {
 				})
 			}
 		default:
-			for _, s := range strings.Split("${ .x }|${ $item }|${ $output }|a ${ .b } c|a ${ .b | }|.x|.x ==|$context.y|P1D|PT0S|noop|${ $secrets.a }|continue|1|''|${|${ |${}|${ }", "|") {
+			for s := range strings.SplitSeq("${ .x }|${ $item }|${ $output }|a ${ .b } c|a ${ .b | }|.x|.x ==|$context.y|P1D|PT0S|noop|${ $secrets.a }|continue|1|''|${|${ |${}|${ }", "|") {
 				out = append(out, rebuild(s))
 			}
 			out = append(out, rebuild(1), rebuild(true))

@@ -1,10 +1,8 @@
 package check
 
 import (
-	"slices"
-	"strings"
-
 	"github.com/downbeat-dev/downbeat/internal/expr"
+	"github.com/downbeat-dev/downbeat/internal/shellwords"
 	"github.com/downbeat-dev/downbeat/internal/workflow"
 )
 
@@ -24,7 +22,7 @@ func (c *checker) command(r *workflow.Run) {
 	if r.Kind != workflow.RunShell || dynamic || args == nil || len(args.Items)+len(args.Keys) == 0 || usesArguments(text) {
 		return
 	}
-	if !simpleCommand(text) {
+	if !shellwords.TakesArguments(text) {
 		c.warn(args.Pos, "run/ignored-arguments", "D28", "the command ignores its arguments", `refer to them as "$1", "$2" … or "$@"`)
 	}
 }
@@ -44,52 +42,4 @@ func usesArguments(s string) bool {
 		}
 	}
 	return false
-}
-
-// reserved begin what is no simple command, or one for which appended words
-// mean something else; as package process has them.
-var reserved = strings.Fields("if then else elif fi for while until do done case esac select function time coproc in { } ! [ [[ set shift eval trap " +
-	"getopts exit return alias unset break continue : cd")
-
-// simpleCommand reports whether a shell text is one command without control
-// operators outside of quotes; to such a one the arguments are appended (D28).
-func simpleCommand(s string) bool {
-	s = strings.TrimSpace(s)
-	first, _, _ := strings.Cut(s, " ")
-	if s == "" || slices.Contains(reserved, first) {
-		return false
-	}
-	quote, depth := byte(0), 0
-	for i := 0; i < len(s); i++ {
-		switch ch := s[i]; {
-		case quote == '\'':
-			if ch == '\'' {
-				quote = 0
-			}
-		case ch == '\\':
-			i++
-		case ch == '`':
-			return false
-		case ch == '$' && i+1 < len(s) && s[i+1] == '(':
-			depth++
-			i++
-		case quote == '"' && ch == '"':
-			quote = 0
-		case quote == '"' && depth == 0:
-		case quote == 0 && (ch == '\'' || ch == '"'):
-			quote = ch
-		case depth > 0 && ch == '(':
-			depth++
-		case depth > 0 && ch == ')':
-			depth--
-		case depth == 0 && strings.IndexByte("|&;()\n", ch) >= 0:
-			if ch == '&' && i > 0 && s[i-1] == '>' {
-				continue // 2>&1
-			}
-			return false
-		case depth == 0 && ch == '#' && (i == 0 || s[i-1] == ' '):
-			return false
-		}
-	}
-	return quote == 0 && depth == 0
 }

@@ -31,7 +31,7 @@ func TestGraphDrawsInEveryForm(t *testing.T) {
 		if code := a.main(t.Context(), strings.Fields(c.args)); code != exitCompleted {
 			t.Errorf("%s: exit code %d: %s", c.args, code, a.err)
 		}
-		if out := a.out.(*bytes.Buffer).String(); !strings.Contains(out, c.want) { //nolint:errcheck // testApp made it
+		if out := a.out.(*bytes.Buffer).String(); !strings.Contains(out, c.want) {
 			t.Errorf("%s: %q is missing in\n%s", c.args, c.want, out)
 		}
 	}
@@ -50,7 +50,7 @@ func TestGraphSaysWhatIsWrong(t *testing.T) {
 		if code := a.main(t.Context(), strings.Fields(c.args)); code != exitUsage {
 			t.Errorf("%s: exit code %d", c.args, code)
 		}
-		if out := a.err.(*bytes.Buffer).String(); !strings.Contains(out, c.want) { //nolint:errcheck // testApp made it
+		if out := a.err.(*bytes.Buffer).String(); !strings.Contains(out, c.want) {
 			t.Errorf("%s: %q is missing in\n%s", c.args, c.want, out)
 		}
 	}

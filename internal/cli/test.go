@@ -145,7 +145,7 @@ func (a *app) playFile(file string, f *testFlags) *testFile {
 	t := &testFile{file: file, watched: []string{file}}
 	begun := a.clock.Monotonic()
 	defer func() { t.took = a.clock.Since(begun) }()
-	if t.source, t.err = os.ReadFile(file); t.err != nil { //nolint:gosec // the user names the file
+	if t.source, t.err = os.ReadFile(file); t.err != nil {
 		return t
 	}
 	suite, list := rehearse.Decode(t.source)

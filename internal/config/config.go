@@ -101,7 +101,7 @@ func Load(src Source) (Config, error) {
 }
 
 func (c *Config) readFile(file string, given bool) error {
-	b, err := os.ReadFile(file) //nolint:gosec // the user names the file
+	b, err := os.ReadFile(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !given:
 		return nil

@@ -9,8 +9,10 @@ func basicDefs() shape {
 	return shape{
 		"wrapped": plus(pattern(check.WrappedPattern), shape{"description": "An expression in ${ }.", "examples": []any{"${ . }"}}),
 		"dynamic": plus(anyOf(pattern(check.WrappedPattern), pattern(check.InterpolatedPattern)), shape{"description": "Text that holds an expression in ${ }."}),
-		"expression": shape{"type": []any{"string", "boolean"}, "pattern": `\S`,
-			"description": "A jq expression, bare or in ${ }. `.` is the value at hand; $context, $input, $task, $workflow and others are there where the language has them."},
+		"expression": shape{
+			"type": []any{"string", "boolean"}, "pattern": `\S`,
+			"description": "A jq expression, bare or in ${ }. `.` is the value at hand; $context, $input, $task, $workflow and others are there where the language has them.",
+		},
 		"selector": plus(anyOf(plus(pattern(`\S`), shape{"description": "A jq expression, bare or in ${ }."}), plus(anyMap, shape{"description": "A template: strings in ${ } are evaluated."})),
 			shape{"description": "An expression, or an object whose strings in ${ } are evaluated."}),
 		"collection": anyOf(plus(pattern(`\S`), shape{"description": "A jq expression that gives a list, bare or in ${ }."}), shape{"type": "array"}),
@@ -23,8 +25,10 @@ func basicDefs() shape {
 			shape{"description": "A URI, a URI template such as https://example.com/{id}, or an expression in ${ }."}),
 		"duration": plus(anyOf(ref("durationText"), ref("dynamic"), ref("durationMap")),
 			shape{"description": "How long: PT15M, {minutes: 15}, or an expression in ${ } that gives the former."}),
-		"durationText": shape{"type": "string", "allOf": []any{saying(shape{"pattern": durationOrder}, durationWords), saying(shape{"pattern": durationEnd}, durationWords)},
-			"description": "An ISO 8601 duration.", "examples": []any{"PT30S", "PT15M", "PT1H", "P1D"}},
+		"durationText": shape{
+			"type": "string", "allOf": []any{saying(shape{"pattern": durationOrder}, durationWords), saying(shape{"pattern": durationEnd}, durationWords)},
+			"description": "An ISO 8601 duration.", "examples": []any{"PT30S", "PT15M", "PT1H", "P1D"},
+		},
 		"durationMap": plus(object(may("days", "", ref("amount")), may("hours", "", ref("amount")), may("minutes", "", ref("amount")),
 			may("seconds", "", ref("amount")), may("milliseconds", "", ref("amount"))), shape{"minProperties": 1}),
 		"amount": orExpr(shape{"type": "integer", "minimum": 0}),

@@ -83,8 +83,10 @@ func errorTypes() []any {
 
 // authentication is a policy; where it is used it may be the name of one (DSL 154-165).
 func authentication(named bool) shape {
-	props := []property{may("basic", "User name and password.", ref("basic")), may("bearer", "A token.", ref("bearer")),
-		may("digest", "User name and password, never sent in clear.", ref("digest")), may("oauth2", "OAuth 2.0.", ref("oauth2")), may("oidc", "OpenID Connect.", ref("oidc"))}
+	props := []property{
+		may("basic", "User name and password.", ref("basic")), may("bearer", "A token.", ref("bearer")),
+		may("digest", "User name and password, never sent in clear.", ref("digest")), may("oauth2", "OAuth 2.0.", ref("oauth2")), may("oidc", "OpenID Connect.", ref("oidc")),
+	}
 	names := []string{"basic", "bearer", "digest", "oauth2", "oidc"}
 	if named {
 		props = append(props, may("use", "The name of a policy of use.authentications.", someText))

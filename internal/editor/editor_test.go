@@ -80,8 +80,10 @@ func TestLabel(t *testing.T) {
 }
 
 func finding() workflow.Finding {
-	return workflow.Finding{Pos: source.Pos{Line: 2, Col: 7}, EndCol: 11, Rule: "task/kind", DSL: "DSL 22-32", Reference: "/do/0/a",
-		Message: `task "a" has "sett", which is no kind of task`, Suggestion: "set", Allowed: "it must have one of call, do, set"}
+	return workflow.Finding{
+		Pos: source.Pos{Line: 2, Col: 7}, EndCol: 11, Rule: "task/kind", DSL: "DSL 22-32", Reference: "/do/0/a",
+		Message: `task "a" has "sett", which is no kind of task`, Suggestion: "set", Allowed: "it must have one of call, do, set",
+	}
 }
 
 func TestSARIF(t *testing.T) {

@@ -331,7 +331,15 @@ func TestSchemaAgreesOnRandomMutations(t *testing.T) {
 // others are what takes the place of a value.
 var others = []any{
 	nil, 0, 1, -1, 700, 1.5, "", " ", "x", "a b", "__x", "PT5S", "P1W", "PT", "5s", "/x", "1.0.0", "${ .x }", "a ${ .x } b", "${x}", "exit", true, false,
-	[]any{}, []any{"x"}, []any{1}, []any{nil}, map[string]any{}, map[string]any{"x": 1}, map[string]any{"use": "x"}, map[string]any{"seconds": 1}, map[string]any{"uri": "https://a.b"},
+	[]any{},
+	[]any{"x"},
+	[]any{1},
+	[]any{nil},
+	map[string]any{},
+	map[string]any{"x": 1},
+	map[string]any{"use": "x"},
+	map[string]any{"seconds": 1},
+	map[string]any{"uri": "https://a.b"},
 }
 
 // keys are what a map gets besides.

@@ -87,8 +87,10 @@ func task() shape {
 func taskDefs() shape {
 	return shape{
 		"task": task(),
-		"tasks": listOf(plus(named(ref("task")), shape{"propertyNames": saying(shape{"not": shape{"enum": values("", "continue", "exit", "end")}}, "continue, exit and end are flow directives; name the task otherwise"),
-			"description": "A task under its name."})),
+		"tasks": listOf(plus(named(ref("task")), shape{
+			"propertyNames": saying(shape{"not": shape{"enum": values("", "continue", "exit", "end")}}, "continue, exit and end are flow directives; name the task otherwise"),
+			"description":   "A task under its name.",
+		})),
 		"catch": object(
 			may("errors", "Only errors like this.", object(may("with", "", plus(object(
 				may("type", "", plus(text, shape{"examples": errorTypes()})), may("status", "", whole(0, 999)), may("instance", "", text),

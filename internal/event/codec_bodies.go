@@ -7,7 +7,7 @@ func (r *reader) started() *RunStarted {
 		case 1:
 			b.Run = r.run()
 		case 2:
-			b.Revision = uint32(r.uint(1<<32 - 1)) //nolint:gosec // bounded by its argument
+			b.Revision = uint32(r.uint(1<<32 - 1))
 		case 3:
 			b.Definition = r.string()
 		case 4:

@@ -38,7 +38,7 @@ func read(at string, v any, into reflect.Value, other string) error {
 		into.Set(reflect.New(into.Type().Elem()))
 		return read(at, v, into.Elem(), other)
 	}
-	switch into.Kind() { //nolint:exhaustive // the kinds that arguments can have
+	switch into.Kind() {
 	case reflect.Interface:
 		into.Set(reflect.ValueOf(v))
 		return nil

@@ -18,7 +18,7 @@ func SchemaOf(arguments any) any {
 }
 
 func schemaOf(t reflect.Type) map[string]any {
-	switch t.Kind() { //nolint:exhaustive // the kinds that arguments can have
+	switch t.Kind() {
 	case reflect.Pointer:
 		return schemaOf(t.Elem())
 	case reflect.String:
@@ -80,8 +80,8 @@ func schemaOfStruct(t reflect.Type) map[string]any {
 // fieldsOf yields the fields that are arguments: those with a json tag.
 func fieldsOf(t reflect.Type) func(yield func(reflect.StructField) bool) {
 	return func(yield func(reflect.StructField) bool) {
-		for i := range t.NumField() {
-			if f := t.Field(i); f.Tag.Get("json") != "" && !yield(f) {
+		for f := range t.Fields() {
+			if f.Tag.Get("json") != "" && !yield(f) {
 				return
 			}
 		}

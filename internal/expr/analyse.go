@@ -292,6 +292,8 @@ func many(q *gojq.Query) bool {
 		}
 	case gojq.TermTypeTry:
 		return many(t.Try.Body)
+	default:
+		return false
 	}
 	return false
 }

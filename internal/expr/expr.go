@@ -218,8 +218,8 @@ func (e *Expr) runCode(m *jq.Meter, input any, lookup func(string) any) (one any
 	for n := 0; ; n++ {
 		v, ok := iter.Next()
 		if !ok || m.Stopped() != nil {
-			e.giveBack(code) // not after a panic: what is left of it is in no known state
-			return one, several, nil
+			e.giveBack(code)         // not after a panic: what is left of it is in no known state
+			return one, several, nil //nolint:nilerr // the caller asks the meter
 		}
 		if err, ok := v.(error); ok {
 			e.giveBack(code)

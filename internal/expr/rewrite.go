@@ -239,6 +239,7 @@ func (r *rewriter) term(t *gojq.Term, bound *names) {
 			r.suffixes(t, 1)
 			return
 		}
+	default: // nothing of the term itself costs more than its steps
 	}
 	r.suffixes(t, 0)
 }

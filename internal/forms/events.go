@@ -22,7 +22,7 @@ func Events(stdin io.Reader, files []string, now time.Time) ([]map[string]any, e
 		if file == "-" {
 			src, err = io.ReadAll(stdin)
 		} else {
-			src, err = os.ReadFile(file) //nolint:gosec // the user names the file
+			src, err = os.ReadFile(file)
 		}
 		if err != nil {
 			return nil, usage("", "read the events: %w", err)

@@ -23,7 +23,7 @@ func Definition(stdin io.Reader, file string) ([]byte, error) {
 		}
 		return b, nil
 	}
-	f, err := os.Open(file) //nolint:gosec // the user names the file
+	f, err := os.Open(file)
 	if err != nil {
 		return nil, noFile(file, err)
 	}

@@ -45,7 +45,7 @@ const head = "document: {dsl: '1.0.3', namespace: test, name: drawing, version: 
 
 // orders is a run of testdata/orders.yaml: one round of the loop failed, the
 // truck is waited for.
-func orders(status event.Status) []graph.Activation {
+func orders() []graph.Activation {
 	const ms = time.Millisecond
 	return []graph.Activation{
 		{Reference: "/do/0/loadOrder", Parent: -1, Status: event.Completed, Attempts: 1, Duration: 340 * ms},
@@ -56,34 +56,11 @@ func orders(status event.Status) []graph.Activation {
 		{Reference: "/do/1/checkStock/do/0/reserve", Parent: 1, Iteration: []int{1}, Status: event.Completed, Attempts: 1, Duration: 800 * ms},
 		{Reference: "/do/1/checkStock/do/1/enough", Parent: 1, Iteration: []int{1}, Status: event.Completed},
 		{Reference: "/do/2/kindOfOrder", Parent: -1, Status: event.Completed},
-		{Reference: "/do/4/processPhysical", Parent: -1, Status: status, Total: 3, Duration: 65 * time.Minute},
+		{Reference: "/do/4/processPhysical", Parent: -1, Status: event.Running, Total: 3, Duration: 65 * time.Minute},
 		{Reference: "/do/4/processPhysical/fork/branches/0/pack", Parent: 8, Status: event.Faulted, Attempts: 1, Duration: 12 * time.Second},
 		{Reference: "/do/4/processPhysical/fork/branches/1/label", Parent: 8, Status: event.Running, Attempts: 2, Duration: 65 * time.Minute},
 		{Reference: "/do/4/processPhysical/fork/branches/2/truck", Parent: 8, Status: event.Waiting, Attempts: 1, Duration: 65 * time.Minute},
 	}
-}
-
-// many is a definition of n tasks with jumps, cases and frames.
-func many(n int) string {
-	var b strings.Builder
-	b.WriteString(head)
-	for i := range n {
-		switch {
-		case i%17 == 5:
-			fmt.Fprintf(&b, "  - t%d:\n      switch:\n        - a: {when: .x, then: t%d}\n        - b: {when: .y, then: t%d}\n        - c: {then: continue}\n", i, min(n-1, i+3), min(n-1, i+9))
-		case i%23 == 20:
-			fmt.Fprintf(&b, "  - t%d:\n      if: .retry\n      set: {x: 1}\n      then: t%d\n", i, i-7)
-		case i%29 == 11:
-			fmt.Fprintf(&b, "  - t%d:\n      try:\n        - a: {call: http, with: {method: get, endpoint: 'https://a.example/b'}}\n      catch: {}\n", i)
-		case i%31 == 13:
-			fmt.Fprintf(&b, "  - t%d:\n      raise: {error: {type: about:blank, status: 500}}\n      if: .bad\n", i)
-		case i%37 == 14:
-			fmt.Fprintf(&b, "  - t%d:\n      fork:\n        branches:\n          - a: {wait: PT5M}\n          - b: {set: {x: 1}}\n", i)
-		default:
-			fmt.Fprintf(&b, "  - t%d: {run: {shell: {command: 'df -h /data/%d'}}}\n", i, i)
-		}
-	}
-	return b.String()
 }
 
 type renderer func(*graph.Graph, io.Writer, *graph.Overlay) error
@@ -112,7 +89,7 @@ func TestGolden(t *testing.T) {
 		}
 	}
 	g := load(t, "testdata/orders.yaml")
-	o := g.Trace("01890a5d-ac96-774b-bcce-b302099a8057", event.Running, orders(event.Running))
+	o := g.Trace("01890a5d-ac96-774b-bcce-b302099a8057", event.Running, orders())
 	for ext, r := range renderers {
 		golden(t, "orders-run."+ext, draw(t, r, g, o))
 	}
@@ -246,15 +223,6 @@ type drawing struct {
 		Taken          bool
 		Route          [][2]int
 	}
-}
-
-func places(t testing.TB, g *graph.Graph, o *graph.Overlay) drawing {
-	t.Helper()
-	var d drawing
-	if err := json.Unmarshal([]byte(draw(t, (*graph.Graph).JSON, g, o)), &d); err != nil {
-		t.Fatal(err)
-	}
-	return d
 }
 
 // sound holds the laws of a layout: boxes of one frame do not overlap and lie

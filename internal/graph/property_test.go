@@ -114,10 +114,10 @@ func TestSameDrawingEveryTime(t *testing.T) {
 	t.Parallel()
 	for ext, r := range renderers {
 		g := load(t, "testdata/orders.yaml")
-		want := draw(t, r, g, g.Trace("", event.Running, orders(event.Running)))
+		want := draw(t, r, g, g.Trace("", event.Running, orders()))
 		for range 5 {
 			g := load(t, "testdata/orders.yaml")
-			if got := draw(t, r, g, g.Trace("", event.Running, orders(event.Running))); got != want {
+			if got := draw(t, r, g, g.Trace("", event.Running, orders())); got != want {
 				t.Errorf("%s: drawn otherwise the second time", ext)
 			}
 		}

@@ -14,7 +14,7 @@ import (
 func TestTraceFindsThePathTaken(t *testing.T) {
 	t.Parallel()
 	g := load(t, "testdata/orders.yaml")
-	o := g.Trace("", event.Running, orders(event.Running))
+	o := g.Trace("", event.Running, orders())
 	loop, fork := "/do/1/checkStock", "/do/4/processPhysical"
 	want := map[graph.Hop]bool{
 		{From: "#start", To: "/do/0/loadOrder"}:                      true,

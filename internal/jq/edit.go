@@ -175,7 +175,7 @@ func (m *Meter) set(v, path, x, ed any) any {
 
 func (m *Meter) update(v any, path []any, x any, e *editor) (any, error) {
 	if len(path) == 0 || m.stopped != nil {
-		return x, nil
+		return x, nil //nolint:nilerr // who runs the program asks the meter
 	}
 	if _, gone := v.(removed); gone {
 		return v, nil

@@ -124,12 +124,11 @@ func (m *Meter) Charge(n int) bool {
 // Stopped returns why the evaluation was stopped, nil if it was not.
 func (m *Meter) Stopped() *Stop { return m.stopped }
 
-func (m *Meter) stop(reason Reason, msg string) *Stop {
+func (m *Meter) stop(reason Reason, msg string) {
 	if m.stopped == nil {
 		m.stopped = &Stop{Reason: reason, Message: msg}
 		m.done = closed
 	}
-	return m.stopped
 }
 
 // Done implements context.Context: a closed channel ends the evaluation.

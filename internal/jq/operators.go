@@ -201,7 +201,8 @@ func (m *Meter) repeat(s string, n float64) any {
 // merge is the deep merge of two objects.
 func (m *Meter) merge(l, r map[string]any, depth int) any {
 	if depth > maxWalk || !m.Charge(ObjectCost(len(l)+len(r))) {
-		return m.stop(TooLarge, "it merges objects that are nested too deep")
+		m.stop(TooLarge, "it merges objects that are nested too deep")
+		return m.stopped
 	}
 	v := make(map[string]any, len(l)+len(r))
 	maps.Copy(v, l)

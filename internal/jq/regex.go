@@ -5,6 +5,7 @@ import (
 	"math"
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -71,21 +72,12 @@ func matchesNothing(re *syntax.Regexp) bool {
 	case syntax.OpRepeat:
 		return re.Min == 0 || matchesNothing(re.Sub[0])
 	case syntax.OpConcat:
-		for _, sub := range re.Sub {
-			if !matchesNothing(sub) {
-				return false
-			}
-		}
-		return true
+		return !slices.ContainsFunc(re.Sub, func(sub *syntax.Regexp) bool { return !matchesNothing(sub) })
 	case syntax.OpAlternate:
-		for _, sub := range re.Sub {
-			if matchesNothing(sub) {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(re.Sub, matchesNothing)
+	default: // repetitions that may be empty, and assertions
+		return true
 	}
-	return true
 }
 
 // matches is jq's _match: the matches of re in v, or with testing whether

@@ -77,7 +77,7 @@ func BenchmarkExpression(b *testing.B) {
 	}
 }
 
-func runAll(tb testing.TB, p *program.Program) *machine.Machine {
+func runAll(tb testing.TB, p *program.Program) {
 	tb.Helper()
 	m := machine.New(p)
 	s, err := m.Apply(started())
@@ -87,7 +87,6 @@ func runAll(tb testing.TB, p *program.Program) *machine.Machine {
 	if err != nil || !s.Ended {
 		tb.Fatalf("not ended: %v", err)
 	}
-	return m
 }
 
 // BenchmarkFanOut and BenchmarkLoop must not be quadratic: the time for each

@@ -224,7 +224,7 @@ func TestServerThatNeverAnswers(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/body" {
 			_, _ = io.WriteString(w, "begun")
-			w.(http.Flusher).Flush() //nolint:errcheck,forcetypeassert // it is one
+			w.(http.Flusher).Flush()
 		}
 		begun <- struct{}{}
 		<-r.Context().Done()

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -116,9 +117,7 @@ func (l *login) policy(more object) object {
 		"authority": l.URL + "/realm/", "grant": "client_credentials",
 		"client": object{"id": "me", "secret": "hush-hush"}, "scopes": []any{"read", "write"}, "audiences": []any{"api"},
 	}
-	for k, v := range more {
-		p[k] = v
-	}
+	maps.Copy(p, more)
 	return object{"oauth2": p}
 }
 

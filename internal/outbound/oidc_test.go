@@ -83,7 +83,7 @@ func (p *provider) ask(t *testing.T, path string, form url.Values) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close()
+	defer func() { _ = answer.Body.Close() }()
 	b, err := io.ReadAll(answer.Body)
 	if err != nil {
 		t.Fatal(err)

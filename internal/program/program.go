@@ -246,7 +246,7 @@ func Compile(def *workflow.Definition, o Options) (*Program, error) {
 	c.at = "/timeout"
 	p.Timeout = c.timeout(def.Timeout, workflow.WorkflowTimeoutSite, nil)
 	p.Root = c.list(def.Do, nil)
-	for i := 0; i < len(c.attach); i++ { //nolint:intrange,modernize // the list grows while it is walked
+	for i := 0; i < len(c.attach); i++ { //nolint:intrange // the list grows while it is walked
 		c.attach[i]()
 	}
 	p.Secrets = c.secrets()

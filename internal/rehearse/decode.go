@@ -301,7 +301,7 @@ func (d *decoder) incoming(n *source.Node, i int) (in Incoming) {
 		in.After = m.After
 	}
 	if f := n.Field("ignored"); f != nil {
-		ok := false
+		var ok bool
 		if in.Ignored, ok = f.Scalar.(bool); !ok {
 			d.wrong(f, "ignored of "+what, "true or false")
 		}

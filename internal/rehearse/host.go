@@ -100,7 +100,7 @@ func (q *queue) Less(i, j int) bool {
 func (q *queue) Swap(i, j int) { (*q)[i], (*q)[j] = (*q)[j], (*q)[i] }
 
 // Push implements heap.Interface.
-func (q *queue) Push(x any) { *q = append(*q, x.(*item)) }
+func (q *queue) Push(x any) { *q = append(*q, x.(*item)) } //nolint:errcheck // the queue pushes items alone
 
 // Pop implements heap.Interface.
 func (q *queue) Pop() any {

@@ -182,7 +182,7 @@ func (r *Rehearsal) effect(t, in Text, what string) target {
 	}
 	task := at.definition.tasks[at.reference]
 	if !acts(at.definition.Workflow, task) {
-		r.report(t.Pos, "test/mock", fmt.Sprintf("%s is a %s task: it has no effect outside, so it cannot %s", t.Text, kindOf(at.definition.Workflow, task), what), allowedInstead(task))
+		r.report(t.Pos, "test/mock", fmt.Sprintf("%s is a %s task: it has no effect outside, so it cannot %s", t.Text, kindOf(task), what), allowedInstead(task))
 		return target{}
 	}
 	return at
@@ -201,7 +201,7 @@ func acts(def *workflow.Definition, t *workflow.Task) bool {
 	return false
 }
 
-func kindOf(def *workflow.Definition, t *workflow.Task) string {
+func kindOf(t *workflow.Task) string {
 	switch {
 	case t.Kind == workflow.CallTask && t.Call != nil:
 		return "call " + t.Call.Name
@@ -346,7 +346,7 @@ func compareParts(a, b string) int {
 	for i := range min(len(as), len(bs)) {
 		x, errX := strconv.ParseUint(as[i], 10, 64)
 		y, errY := strconv.ParseUint(bs[i], 10, 64)
-		c := 0
+		var c int
 		switch {
 		case errX == nil && errY == nil:
 			c = cmp.Compare(x, y)

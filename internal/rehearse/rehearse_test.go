@@ -2,7 +2,6 @@ package rehearse_test
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -133,13 +132,4 @@ func showResult(res *rehearse.Result) string {
 		}
 	}
 	return b.String()
-}
-
-func readFile(t testing.TB, path string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
 }

@@ -2,6 +2,7 @@ package rehearse
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
@@ -88,9 +89,7 @@ func (s *section) has(name string) bool { return slices.Contains(s.names, name) 
 
 func (s *section) value() any {
 	m := make(map[string]any, len(s.values))
-	for k, v := range s.values {
-		m[k] = v
-	}
+	maps.Copy(m, s.values)
 	return m
 }
 

@@ -122,13 +122,13 @@ func describe(e *jsonschema.ValidationError) string {
 	case *kind.Type:
 		return "expected " + strings.Join(k.Want, " or ") + ", found " + k.Got
 	case *kind.Required:
-		return "missing " + quoteAll("property", "properties", k.Missing)
+		return "missing " + quoteProperties(k.Missing)
 	case *kind.AdditionalProperties:
-		return "unknown " + quoteAll("property", "properties", k.Properties)
+		return "unknown " + quoteProperties(k.Properties)
 	case *kind.DependentRequired:
-		return "missing " + quoteAll("property", "properties", k.Missing) + ", needed because " + strconv.Quote(k.Prop) + " is there"
+		return "missing " + quoteProperties(k.Missing) + ", needed because " + strconv.Quote(k.Prop) + " is there"
 	case *kind.Dependency:
-		return "missing " + quoteAll("property", "properties", k.Missing) + ", needed because " + strconv.Quote(k.Prop) + " is there"
+		return "missing " + quoteProperties(k.Missing) + ", needed because " + strconv.Quote(k.Prop) + " is there"
 	case *kind.PropertyNames:
 		return "property name " + strconv.Quote(k.Property) + " is not allowed"
 	case *kind.Enum:
@@ -197,18 +197,18 @@ func count(n int, what string) string {
 	return strconv.Itoa(n) + " " + what + "s"
 }
 
-func quoteAll(one, many string, names []string) string {
+func quoteProperties(names []string) string {
 	names = slices.Sorted(slices.Values(names))
 	for i := range names {
 		names[i] = strconv.Quote(names[i])
 	}
 	if len(names) == 1 {
-		return one + " " + names[0]
+		return "property " + names[0]
 	}
 	if n := len(names) - 10; n > 0 {
 		names = append(names[:10], fmt.Sprintf("and %d more", n))
 	}
-	return many + " " + strings.Join(names, ", ")
+	return "properties " + strings.Join(names, ", ")
 }
 
 func list(vs []any) string {

@@ -300,7 +300,7 @@ func (t *tape) mocks() []any {
 		if _, ok := by[k.reference][k.iteration]; !ok {
 			order[k.reference] = append(order[k.reference], k.iteration)
 		}
-		by[k.reference][k.iteration] = append(by[k.reference][k.iteration], any(t.covered(literal(k.answer))))
+		by[k.reference][k.iteration] = append(by[k.reference][k.iteration], t.covered(literal(k.answer)))
 	}
 	var out []any
 	for _, ref := range refs {

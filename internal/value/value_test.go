@@ -176,7 +176,7 @@ func TestHashTellsApart(t *testing.T) {
 func TestNormalize(t *testing.T) {
 	t.Parallel()
 	same := map[string]any{"a": []any{1, "x"}}
-	if got := value.Normalize(same).(map[string]any); &got == nil || !value.Equal(got, same) {
+	if got := value.Normalize(same).(map[string]any); !value.Equal(got, same) {
 		t.Error("a normal value changed")
 	}
 	got := value.Normalize(map[string]any{

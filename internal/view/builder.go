@@ -90,7 +90,7 @@ func (b *Builder) Add(at time.Time, t *machine.Transition) {
 func (e *entry) live(s event.Status) { e.status, e.ended = s, 0 }
 
 // narrow is n in half the room.
-func narrow(n int) int32 { return int32(n) } //nolint:gosec // counts and places are far below 2^31
+func narrow(n int) int32 { return int32(n) }
 
 // again marks the entry as entered: for the first time, or anew by a retry of
 // the try around it, which keeps activations and raises attempts.

@@ -1,6 +1,7 @@
 package yamledit
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -40,7 +41,7 @@ func common(x, y []string, around int) []string {
 	for i := range long {
 		long[i] = make([]int, len(y)+1)
 	}
-	for i := len(x) - 1; i >= 0; i-- {
+	for i := range slices.Backward(x) {
 		for j := len(y) - 1; j >= 0; j-- {
 			if x[i] == y[j] {
 				long[i][j] = long[i+1][j+1] + 1

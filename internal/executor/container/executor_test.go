@@ -141,6 +141,7 @@ func (o own) Execute(ctx context.Context, r *executor.Request) (executor.Result,
 
 func TestExercise(t *testing.T) {
 	engines(t, func(t *testing.T, e *engine) {
+		t.Helper()
 		base := func(command string) object {
 			return object{"image": image, "pullPolicy": "never", "command": command, "lifetime": object{"cleanup": "always"}}
 		}
@@ -167,6 +168,7 @@ func TestExercise(t *testing.T) {
 // DSL 132, D27: the forms of return, and exit codes.
 func TestReturn(t *testing.T) {
 	engines(t, func(t *testing.T, e *engine) {
+		t.Helper()
 		command := "echo out; echo error >&2; exit "
 		e.wants(t, object{"command": command + "0"}, "out")
 		e.wants(t, object{"command": command + "0", "return": "stderr"}, "error")
@@ -183,6 +185,7 @@ func TestReturn(t *testing.T) {
 // DSL 133, D28: the specification's example, and what reaches the program.
 func TestCommandArgumentsStdin(t *testing.T) {
 	engines(t, func(t *testing.T, e *engine) {
+		t.Helper()
 		e.wants(t, object{
 			"command": "input=$(cat)\necho \"STDIN was: $input\"\necho \"ARGS are $1 $2\"\n", "stdin": "Hello World", "arguments": []any{"Foo", "Bar"},
 		}, "STDIN was: Hello World\nARGS are Foo Bar")
@@ -201,12 +204,15 @@ func TestCommandArgumentsStdin(t *testing.T) {
 // DSL 133: ports and volumes.
 func TestPortsAndVolumes(t *testing.T) {
 	engines(t, func(t *testing.T, e *engine) {
+		t.Helper()
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, "in"), []byte("from the host"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		e.wants(t, object{"command": "cat /data/in; echo x > /out/x; touch /data/no 2>/dev/null || echo ' ro'",
-			"volumes": object{dir: "/data:ro", t.TempDir(): "/out"}}, "from the host ro")
+		e.wants(t, object{
+			"command": "cat /data/in; echo x > /out/x; touch /data/no 2>/dev/null || echo ' ro'",
+			"volumes": object{dir: "/data:ro", t.TempDir(): "/out"},
+		}, "from the host ro")
 		if !strings.Contains(e.host, "podman") { // which makes the directory
 			e.fails(t, object{"command": "true", "volumes": object{"/not/there": "/data"}}, event.Runtime, "/not/there")
 		}
@@ -235,6 +241,7 @@ func TestPortsAndVolumes(t *testing.T) {
 // DSL 134: lifetimes.
 func TestLifetime(t *testing.T) {
 	engines(t, func(t *testing.T, e *engine) {
+		t.Helper()
 		e.wants(t, object{"command": "echo a"}, "a")
 		if left := e.all(t); len(left) != 0 {
 			t.Errorf("always: %v are left", left)
@@ -257,6 +264,7 @@ func TestLifetime(t *testing.T) {
 // DSL 135: pull policies. There is no registry: a pull fails, and says so.
 func TestPullPolicy(t *testing.T) {
 	engines(t, func(t *testing.T, e *engine) {
+		t.Helper()
 		e.wants(t, object{"pullPolicy": "ifNotPresent", "command": "echo a"}, "a")
 		e.fails(t, object{"pullPolicy": "never", "image": "not-there:1"}, event.Runtime, "no image not-there:1")
 		e.fails(t, object{"pullPolicy": "always", "image": "127.0.0.1:1/not-there:1"}, event.Runtime, "pull the image")
@@ -268,6 +276,7 @@ func TestPullPolicy(t *testing.T) {
 // DSL 136: names.
 func TestName(t *testing.T) {
 	engines(t, func(t *testing.T, e *engine) {
+		t.Helper()
 		name := fmt.Sprintf("downbeat-test-%d", time.Now().UnixNano())
 		e.wants(t, object{"command": "echo a", "name": name, "lifetime": nil}, "a")
 		if _, err := e.client.ContainerInspect(t.Context(), name, client.ContainerInspectOptions{}); err != nil {
@@ -285,6 +294,7 @@ func TestName(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	engines(t, func(t *testing.T, e *engine) {
+		t.Helper()
 		if strings.Contains(e.host, "podman") {
 			t.Skip("the engine's control groups are as the machine has them")
 		}
@@ -308,6 +318,7 @@ func TestLimits(t *testing.T) {
 // A crash of Downbeat: the container is found by its labels, awaited, and gives its result once.
 func TestAdoption(t *testing.T) {
 	engines(t, func(t *testing.T, e *engine) {
+		t.Helper()
 		arguments := object{"command": "cat; cat /proc/sys/kernel/random/uuid; sleep 2; echo end", "stdin": "in ", "return": "stdout"}
 		r, _ := e.request(t, arguments)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -345,6 +356,7 @@ func TestAdoption(t *testing.T) {
 // A crash after the end of the container: its result is still to be had.
 func TestAdoptionOfEnded(t *testing.T) {
 	engines(t, func(t *testing.T, e *engine) {
+		t.Helper()
 		r, _ := e.request(t, object{"command": "cat /proc/sys/kernel/random/uuid", "lifetime": nil})
 		one, err := e.Execute(t.Context(), r)
 		if err != nil {
@@ -366,6 +378,7 @@ func TestAdoptionOfEnded(t *testing.T) {
 // A crash between the making and the starting, and one while a long input was given.
 func TestAdoptionOfCreated(t *testing.T) {
 	engines(t, func(t *testing.T, e *engine) {
+		t.Helper()
 		r, _ := e.request(t, object{"command": "cat", "stdin": "the input"})
 		crashed := errors.New("crashed")
 		r.Bind = func(_ context.Context, h any) error { return crashed }
@@ -390,6 +403,7 @@ func TestAdoptionOfCreated(t *testing.T) {
 
 func TestRecoverEndsWhenCancelled(t *testing.T) {
 	engines(t, func(t *testing.T, e *engine) {
+		t.Helper()
 		if err := e.Recover(t.Context(), object{"pid": 1}); err == nil {
 			t.Error("a handle of another kind was taken")
 		}
@@ -418,6 +432,7 @@ func TestRecoverEndsWhenCancelled(t *testing.T) {
 
 func TestOutputExceeded(t *testing.T) {
 	engines(t, func(t *testing.T, e *engine) {
+		t.Helper()
 		small := newEngine(t, e.host, container.Config{MaxOutput: 100_000})
 		small.fails(t, object{"command": "yes"}, event.Runtime, "more than 100000 bytes")
 		if left := small.all(t); len(left) != 0 {
@@ -432,6 +447,7 @@ func TestOutputExceeded(t *testing.T) {
 
 func TestNoShell(t *testing.T) {
 	engines(t, func(t *testing.T, e *engine) {
+		t.Helper()
 		e.fails(t, object{"command": "exit 5"}, event.Runtime, "exit code 5")
 		e.fails(t, object{"image": image, "command": "no-such-program"}, event.Runtime, "exit code 127")
 	})

@@ -74,7 +74,7 @@ func (t *task) await(ctx context.Context) (*container.State, error) {
 		select {
 		case <-ended.Result:
 			continue
-		case <-ended.Error: // state tells what it means
+		case <-ended.Error: //nolint:errcheck // state tells what it means
 		}
 		if !wait(ctx, between) {
 			return nil, context.Cause(ctx)

@@ -348,7 +348,7 @@ func TestStatus(t *testing.T) {
 		object{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "7s"},
 		object{"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": []any{object{"field": "sku", "description": "too often"}}},
 	}}
-	if d := cmp.Diff(want, object(p.More)); d != "" || p.Status != 429 {
+	if d := cmp.Diff(want, p.More); d != "" || p.Status != 429 {
 		t.Errorf("%v %s", p, d)
 	}
 }

@@ -288,9 +288,9 @@ func TestRedirect(t *testing.T) {
 		case "/to":
 			nethttp.Redirect(w, r, "/end", status)
 		case "/away":
-			nethttp.Redirect(w, r, other+"/end", 307)
+			nethttp.Redirect(w, r, other+"/end", nethttp.StatusTemporaryRedirect)
 		case "/circle":
-			nethttp.Redirect(w, r, "/circle", 302)
+			nethttp.Redirect(w, r, "/circle", nethttp.StatusFound)
 		case "/bare":
 			w.WriteHeader(status)
 		case "/end":
@@ -372,24 +372,24 @@ func TestBadRequests(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
 	for detail, arguments := range map[string]object{
-		"/method is missing":              {"method": nil},
-		"method \"GE T\"":                 {"method": "GE T"},
-		"is relative":                     {"endpoint": "/path"},
-		"\"example.com/x\" is relative":   {"endpoint": "example.com/x"},
-		"names no host":                   {"endpoint": "http:///x"},
-		"scheme \"ftp\"":                  {"endpoint": "ftp://h/x"},
-		"is no URI":                       {"endpoint": "http://user:hunter2@[::1/"},
-		"/endpoint must be":               {"endpoint": 5},
-		"/endpoint/uri is missing":        {"endpoint": object{}},
-		"/query must be an object":        {"query": "a=b"},
-		"\"a b\" is no name of a header":  {"headers": object{"a b": "x"}},
-		"value of X holds a line break":   {"headers": object{"X": "a\r\nY: b"}},
-		"content, raw, response":          {"output": "json"},
-		"/redirect must be true or false": {"redirect": "yes"},
-		"/boddy is not known here":        {"boddy": 1},
-		"exactly one of basic":            {"endpoint": object{"uri": b.url, "authentication": object{}}},
-		"authentication.oauth2 has no authority":         {"endpoint": object{"uri": b.url, "authentication": object{"oauth2": object{}}}},
-		"has no username; it has [user]":  {"endpoint": object{"uri": b.url, "authentication": object{"basic": object{"user": "hunter2"}}}},
+		"/method is missing":                     {"method": nil},
+		"method \"GE T\"":                        {"method": "GE T"},
+		"is relative":                            {"endpoint": "/path"},
+		"\"example.com/x\" is relative":          {"endpoint": "example.com/x"},
+		"names no host":                          {"endpoint": "http:///x"},
+		"scheme \"ftp\"":                         {"endpoint": "ftp://h/x"},
+		"is no URI":                              {"endpoint": "http://user:hunter2@[::1/"},
+		"/endpoint must be":                      {"endpoint": 5},
+		"/endpoint/uri is missing":               {"endpoint": object{}},
+		"/query must be an object":               {"query": "a=b"},
+		"\"a b\" is no name of a header":         {"headers": object{"a b": "x"}},
+		"value of X holds a line break":          {"headers": object{"X": "a\r\nY: b"}},
+		"content, raw, response":                 {"output": "json"},
+		"/redirect must be true or false":        {"redirect": "yes"},
+		"/boddy is not known here":               {"boddy": 1},
+		"exactly one of basic":                   {"endpoint": object{"uri": b.url, "authentication": object{}}},
+		"authentication.oauth2 has no authority": {"endpoint": object{"uri": b.url, "authentication": object{"oauth2": object{}}}},
+		"has no username; it has [user]":         {"endpoint": object{"uri": b.url, "authentication": object{"basic": object{"user": "hunter2"}}}},
 	} {
 		p := b.fails(t, arguments, event.Configuration, 400, detail)
 		if strings.Contains(p.Detail, "hunter2") {

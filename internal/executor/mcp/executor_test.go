@@ -250,8 +250,10 @@ func TestHandshake(t *testing.T) {
 		}
 	}))
 	defer h.Close()
-	got, _, err := execute(t, object{"method": "tools/list", "unknown": 1, "client": object{"name": "me", "version": "7"},
-		"transport": object{"http": object{"endpoint": object{"uri": h.URL, "authentication": object{"bearer": object{"token": "t"}}}}, "options": object{"a": "b"}}})
+	got, _, err := execute(t, object{
+		"method": "tools/list", "unknown": 1, "client": object{"name": "me", "version": "7"},
+		"transport": object{"http": object{"endpoint": object{"uri": h.URL, "authentication": object{"bearer": object{"token": "t"}}}}, "options": object{"a": "b"}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -162,8 +162,11 @@ func TestSwagger(t *testing.T) {
 		parameters object
 		want       object
 	}{
-		{"findPetsByStatus", object{"status": []any{"available", "so ld"}, "csv": []any{1, 2}, "ssv": []any{"a", "b"}, "tsv": []any{"a", "b"}, "pipes": []any{"a", "b"}},
-			object{"request": "GET /v2/pet/findByStatus?status=available&status=so%20ld&csv=1,2&ssv=a%20b&tsv=a%09b&pipes=a%7Cb"}},
+		{
+			"findPetsByStatus",
+			object{"status": []any{"available", "so ld"}, "csv": []any{1, 2}, "ssv": []any{"a", "b"}, "tsv": []any{"a", "b"}, "pipes": []any{"a", "b"}},
+			object{"request": "GET /v2/pet/findByStatus?status=available&status=so%20ld&csv=1,2&ssv=a%20b&tsv=a%09b&pipes=a%7Cb"},
+		},
 		{"findPetsByStatus", object{"status": "available"}, object{"request": "GET /v2/pet/findByStatus?status=available"}},
 		{"getPetById", object{"petId": 7, "API_KEY": "k"}, object{"request": "GET /v2/pet/7", "Api_key": "k"}},
 		{"deletePet", object{"petId": "a/b?c", "api_key": "k"}, object{"request": "DELETE /v2/pet/a%2Fb%3Fc", "Api_key": "k"}},
@@ -215,18 +218,27 @@ func TestOpenAPI(t *testing.T) {
 		{"segments", object{"a": true, "b": 1.5, "c": ""}, object{"request": "GET /v1/simple/true/.1.5/;c"}},
 		{"exploded", object{"a": obj, "b": list, "c": list}, object{"request": "GET /v1/explodek=v,n=1.x,y%20z;c=x;c=y%20z"}},
 		{"exploded", object{"a": 1, "b": obj, "c": obj}, object{"request": "GET /v1/explode1.k,v,n,1;k=v;n=1"}},
-		{"queries", object{"form": list, "flat": list, "space": list, "pipe": list, "deep": object{"a": object{"b": 1}, "l": list}, "free": "a/b?c=d&e#f%20", "filter": obj},
+		{
+			"queries",
+			object{"form": list, "flat": list, "space": list, "pipe": list, "deep": object{"a": object{"b": 1}, "l": list}, "free": "a/b?c=d&e#f%20", "filter": obj},
 			object{"request": "GET /other/query?fixed=1&key=1&form=x&form=y%20z&flat=x,y%20z&space=x%20y%20z&pipe=x%7Cy%20z&deep%5Ba%5D%5Bb%5D=1&deep%5Bl%5D=x&deep%5Bl%5D=y%20z" +
-				"&free=a/b?c=d%26e%23f%20&filter=%7B%22k%22%3A%22v%22%2C%22n%22%3A1%2C%22none%22%3Anull%7D&version=2024-01-01"}},
-		{"queries", object{"form": obj, "flat": obj, "odd": "o", "version": "v", "x-list": list, "X-Object": obj, "session": "a;b", "prefs": list},
-			object{"request": "GET /other/query?fixed=1&key=1&k=v&n=1&flat=k,v,n,1&version=v&odd=o", "X-List": "x,y z", "X-Object": "k=v,n=1", "Cookie": "session=a%3Bb; prefs=x,y%20z"}},
+				"&free=a/b?c=d%26e%23f%20&filter=%7B%22k%22%3A%22v%22%2C%22n%22%3A1%2C%22none%22%3Anull%7D&version=2024-01-01"},
+		},
+		{
+			"queries",
+			object{"form": obj, "flat": obj, "odd": "o", "version": "v", "x-list": list, "X-Object": obj, "session": "a;b", "prefs": list},
+			object{"request": "GET /other/query?fixed=1&key=1&k=v&n=1&flat=k,v,n,1&version=v&odd=o", "X-List": "x,y z", "X-Object": "k=v,n=1", "Cookie": "session=a%3Bb; prefs=x,y%20z"},
+		},
 		{"forgotten", object{"id": "i"}, object{"request": "GET /v1/forgotten/i"}},
 		{"create", object{"a": 1}, object{"request": "POST /v1/things", "body": `{"a":1}`, "Content-Type": "application/vnd.thing+json", "Accept": "application/json, application/problem+json, text/csv, */*;q=0.1"}},
 		{"create", object{"body": "<x/>", "content-type": "text/xml", "Accept": "text/csv"}, object{"request": "POST /v1/things", "body": `<x/>`, "Content-Type": "text/xml", "Accept": "text/csv"}},
 		{"removeAll", object{"body": object{"sure": true}}, object{"request": "DELETE /v1/things", "body": `{"sure":true}`, "Content-Type": "application/json"}},
 		{"form", object{"a": list, "flat": list, "deep": object{"k": "v"}, "plain": object{"k": "v"}}, object{"request": "POST /v1/form", "body": "a=x&a=y%20z&deep%5Bk%5D=v&flat=x,y%20z&plain=%7B%22k%22%3A%22v%22%7D", "Content-Type": form}},
-		{"upload", object{"picture": "aGk=", "files": []any{"YQ==", object{"content": "Yg==", "filename": "b.txt"}}, "note": "n", "raw": "cg==", "extra": object{"k": 1}},
-			object{"request": "POST /v1/upload", "parts": []any{`extra||application/json|{"k":1}`, "files|files|application/octet-stream|a", "files|b.txt|application/octet-stream|b", "note|||n", "picture|picture|image/png|hi", "raw|raw|application/octet-stream|r"}}},
+		{
+			"upload",
+			object{"picture": "aGk=", "files": []any{"YQ==", object{"content": "Yg==", "filename": "b.txt"}}, "note": "n", "raw": "cg==", "extra": object{"k": 1}},
+			object{"request": "POST /v1/upload", "parts": []any{`extra||application/json|{"k":1}`, "files|files|application/octet-stream|a", "files|b.txt|application/octet-stream|b", "note|||n", "picture|picture|image/png|hi", "raw|raw|application/octet-stream|r"}},
+		},
 		{"text", object{"body": "hello"}, object{"request": "PUT /v1/text", "body": "hello", "Content-Type": "text/plain"}},
 		{"text", object{"body": 5}, object{"request": "PUT /v1/text", "body": "5", "Content-Type": "text/plain"}},
 		{"binary", object{"body": base64.StdEncoding.EncodeToString([]byte("\x00\xff"))}, object{"request": "PUT /v1/binary", "body": "\x00\ufffd", "Content-Type": "application/octet-stream"}},
@@ -265,8 +277,11 @@ func TestDocuments(t *testing.T) {
 	t.Parallel()
 	s := setup(t, testdata(t, "service.yaml"))
 	for _, document := range []any{
-		object{"endpoint": s.URL + "/openapi"}, object{"endpoint": object{"uri": s.URL + "/openapi"}, "name": "n"},
-		object{"endpoint": "api.yaml"}, object{"endpoint": "file:api.yaml"}, object{"endpoint": "file://./api.yaml"},
+		object{"endpoint": s.URL + "/openapi"},
+		object{"endpoint": object{"uri": s.URL + "/openapi"}, "name": "n"},
+		object{"endpoint": "api.yaml"},
+		object{"endpoint": "file:api.yaml"},
+		object{"endpoint": "file://./api.yaml"},
 		object{"endpoint": object{"uri": s.URL + "/openapi?private", "authentication": object{"basic": object{"use": "reader"}}}},
 	} {
 		got, err := s.call(t, "forgotten", object{"id": 1}, "document", document, "authentication", object{"bearer": object{"token": "t"}})
@@ -286,9 +301,14 @@ func TestDocuments(t *testing.T) {
 	_, err = s.call(t, "forgotten", nil, "document", "x")
 	fault(t, err, event.Configuration, 400, "/document must be an object")
 	for _, c := range []struct{ document, want string }{
-		{"{", "cannot be read"}, {"[1]", "it is no object but array"}, {"a: [", "cannot be read"}, {"a: 1", "neither swagger nor openapi"},
-		{"openapi: 4.0.0\npaths: {}", "is of OpenAPI 4.0.0"}, {"openapi: 3.0.0\npaths: {/a: {get: {operationId: a}}}", ""},
-		{"openapi: 3.0.0", "none of its operations has"}, {"openapi: 3.0.0\npaths: 7", "paths in the document"},
+		{"{", "cannot be read"},
+		{"[1]", "it is no object but array"},
+		{"a: [", "cannot be read"},
+		{"a: 1", "neither swagger nor openapi"},
+		{"openapi: 4.0.0\npaths: {}", "is of OpenAPI 4.0.0"},
+		{"openapi: 3.0.0\npaths: {/a: {get: {operationId: a}}}", ""},
+		{"openapi: 3.0.0", "none of its operations has"},
+		{"openapi: 3.0.0\npaths: 7", "paths in the document"},
 		{"openapi: 3.0.0\nservers: [{url: 'wss://x'}]\npaths: {/a: {get: {operationId: a}}}", "speaks wss"},
 		{"a: &a [x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b]\nd: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c]\n" +
 			"e: &e [*d, *d, *d, *d, *d, *d, *d, *d, *d]\nf: &f [*e, *e, *e, *e, *e, *e, *e, *e, *e]\ng: [*f, *f, *f, *f, *f, *f, *f, *f, *f]", "too large"},
@@ -319,8 +339,10 @@ func TestDocuments(t *testing.T) {
 // Whatever is in a document or in parameters, there is a result or a problem.
 func TestAnyDocument(t *testing.T) {
 	t.Parallel()
-	words := []string{"openapi", "swagger", "paths", "/a/{x}", "get", "operationId", "a", "parameters", "name", "in", "path", "query", "body", "formData", "x", "$ref", "#/paths", "#", "requestBody", "content", "application/json",
-		"multipart/form-data", form, "servers", "url", "variables", "host", "schemes", "security", "style", "deepObject", "matrix", "schema", "required", "consumes"}
+	words := []string{
+		"openapi", "swagger", "paths", "/a/{x}", "get", "operationId", "a", "parameters", "name", "in", "path", "query", "body", "formData", "x", "$ref", "#/paths", "#", "requestBody", "content", "application/json",
+		"multipart/form-data", form, "servers", "url", "variables", "host", "schemes", "security", "style", "deepObject", "matrix", "schema", "required", "consumes",
+	}
 	word := rapid.SampledFrom(words)
 	var make func(depth int) *rapid.Generator[any]
 	make = func(depth int) *rapid.Generator[any] {

@@ -4,6 +4,7 @@ package process_test
 
 import (
 	"context"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -107,9 +108,7 @@ func TestRecoverEndsSurvivor(t *testing.T) {
 	// Another process that only has the pid is left alone.
 	for _, wrong := range []object{{"boot": "another boot"}, {"start": 1}} {
 		h, _ := value.Copy(handle).(object)
-		for k, v := range wrong {
-			h[k] = v
-		}
+		maps.Copy(h, wrong)
 		if err := e.Recover(t.Context(), h); err != nil || !alive(pid) {
 			t.Fatalf("Recover with %v: %v, alive %v; want nothing done", wrong, err, alive(pid))
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/executor"
+	"github.com/downbeat-dev/downbeat/internal/shellwords"
 )
 
 // shell makes the program of `run: shell`: sh -c command sh arguments, D28.
@@ -47,7 +48,7 @@ func (e *Executor) shell(r *executor.Request) (*program, error) {
 // ShellCommand is the argv by which sh carries out a command line with its
 // arguments, D28.
 func ShellCommand(command string, args []string) []string {
-	if len(args) > 0 && takesArguments(command) {
+	if len(args) > 0 && shellwords.TakesArguments(command) {
 		command = strings.TrimSpace(command) + ` "$@"`
 	}
 	return append([]string{"sh", "-c", command, "sh"}, args...)

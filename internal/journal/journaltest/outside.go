@@ -139,7 +139,7 @@ func eventsWakeSubscribers(s suite) {
 		for n := range byte(5) {
 			for _, i := range ids {
 				if i == id(n) {
-					out.WriteString(fmt.Sprint(n))
+					fmt.Fprint(&out, n)
 					b.Updates = append(b.Updates, journal.RunUpdate{ID: i, WakeAt: journal.NoWake})
 				}
 			}

@@ -232,7 +232,7 @@ func (s *Store) append(r *journal.Row) error {
 	st.BindInt64(1, journalKey(l.id, r.Sequence))
 	st.BindInt64(2, r.At.UnixMicro())
 	st.BindInt64(3, int64(r.Revision))
-	st.BindInt64(4, int64(r.Hash)) //nolint:gosec // the same 64 bits
+	st.BindInt64(4, int64(r.Hash))
 	st.BindBytes(5, r.Data)
 	if err := st.run(); err != nil {
 		return err

@@ -235,8 +235,9 @@ func (s *Store) explain(doing string, err error) error {
 		return fmt.Errorf("%w: %w", journal.ErrClosed, err)
 	case sqlite.ResultInterrupt:
 		return fmt.Errorf("%s: %w", doing, context.Canceled)
+	default:
+		return fmt.Errorf("%s: %w", doing, err)
 	}
-	return fmt.Errorf("%s: %w", doing, err)
 }
 
 // pool lends connections for reading.

@@ -54,7 +54,7 @@ func (s *Store) Backup(ctx context.Context, file string) (err error) {
 	}
 	// The file is made here, so that it is private from its first byte on;
 	// SQLite accepts an empty one.
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) //nolint:gosec // the user names it
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}

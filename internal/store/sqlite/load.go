@@ -17,7 +17,7 @@ from runs r join names d on d.id=r.definition join names w on w.id=r.workflow jo
 func (s *Store) scanRun(st stmt, alive map[string]bool) (id int64, r journal.RunRow, err error) {
 	st.ColumnBytes(1, r.ID[:])
 	r.Digest, r.Workflow = st.ColumnText(2), st.ColumnText(3)
-	r.Status = event.Status(st.ColumnInt64(4)) //nolint:gosec // written from a Status
+	r.Status = event.Status(st.ColumnInt64(4))
 	r.StartedAt, r.EndedAt = columnTime(st, 5), columnTime(st, 6)
 	r.Trigger = st.ColumnText(7)
 	st.ColumnBytes(8, r.Parent[:])
@@ -92,7 +92,7 @@ func (c *conn) rows(id event.RunID, n, after int64, limit int) (rows []journal.R
 	err = c.query(func(st stmt) error {
 		rows = append(rows, journal.Row{
 			Run: id, Sequence: st.ColumnInt64(0) & maxSequence, At: columnTime(st, 1),
-			Revision: uint32(st.ColumnInt64(2)), Hash: uint64(st.ColumnInt64(3)), Data: st.blob(4), //nolint:gosec // the same bits
+			Revision: uint32(st.ColumnInt64(2)), Hash: uint64(st.ColumnInt64(3)), Data: st.blob(4),
 		})
 		return nil
 	}, "select key, at, revision, hash, data from journal where key>? and key<=? order by key limit ?",
@@ -258,7 +258,7 @@ func (s *Store) Inbox(ctx context.Context, id event.RunID) (rows []journal.Inbox
 	err = s.read(ctx, func(c *conn) error {
 		return c.query(func(st stmt) error {
 			rows = append(rows, journal.InboxRow{
-				ID: st.ColumnInt64(0), Run: id, Kind: journal.InboxKind(st.ColumnInt64(1)), Key: st.ColumnText(2), Data: st.blob(3), At: columnTime(st, 4), //nolint:gosec // written from an InboxKind
+				ID: st.ColumnInt64(0), Run: id, Kind: journal.InboxKind(st.ColumnInt64(1)), Key: st.ColumnText(2), Data: st.blob(3), At: columnTime(st, 4),
 			})
 			return nil
 		}, "select id, kind, key, data, at from inbox where run=(select id from runs where uuid=?) order by id", id[:])

@@ -34,7 +34,7 @@ func (o *owner) lock(dir string) error {
 		return fmt.Errorf("name an owner: %w", err)
 	}
 	name := hex.EncodeToString(b[:])
-	f, err := os.OpenFile(filepath.Join(dir, ownersDir, name+lockSuffix), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) //nolint:gosec // in the data directory
+	f, err := os.OpenFile(filepath.Join(dir, ownersDir, name+lockSuffix), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return fmt.Errorf("make the lock file of an owner: %w", err)
 	}

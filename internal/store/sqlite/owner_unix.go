@@ -31,7 +31,7 @@ func unlockFile(f *os.File) {
 }
 
 func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // the data directory
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}

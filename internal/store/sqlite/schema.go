@@ -5,7 +5,7 @@ package sqlite
 //
 // Runs, workflows and texts that repeat have small integers as keys, times are
 // microseconds since 1970, statuses are numbers of package event. wake_at is
-// null when nothing is due and woken when something came from outside.
+// null when nothing is due and 1 when something came from outside.
 var migrations = []string{`
 create table names(id integer primary key, text text not null unique) strict;
 
@@ -69,9 +69,6 @@ const (
 )
 
 func journalKey(run, sequence int64) int64 { return run<<sequenceBits | sequence }
-
-// woken is the wake_at of a run that something outside woke: it is due since ever.
-const woken = 1
 
 // flags of a run.
 const (

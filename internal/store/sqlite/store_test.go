@@ -23,10 +23,11 @@ func open(t *testing.T, dir string) *sqlite.Store {
 
 func TestStoreKeepsTheLaws(t *testing.T) {
 	journaltest.Exercise(t, func(t *testing.T) journaltest.Bundle {
+		t.Helper()
 		dir := t.TempDir()
 		return journaltest.Bundle{
 			Store:   open(t, dir),
-			Again:   func(t *testing.T) journaltest.Store { return open(t, dir) },
+			Again:   func(t *testing.T) journaltest.Store { t.Helper(); return open(t, dir) },
 			Durable: true,
 		}
 	})

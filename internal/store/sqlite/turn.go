@@ -27,7 +27,7 @@ const (
 )
 
 func (t *turn) open(dir string) (err error) {
-	t.file, err = os.OpenFile(filepath.Join(dir, waitingFile), os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // in the data directory
+	t.file, err = os.OpenFile(filepath.Join(dir, waitingFile), os.O_CREATE|os.O_RDWR, 0o600)
 	return err
 }
 

@@ -1,4 +1,4 @@
-package process
+package shellwords
 
 import (
 	"strings"
@@ -20,12 +20,12 @@ func TestTakesArguments(t *testing.T) {
 		"echo # note", "cat <<E\nx\nE", "cat <<< x", "eval 'echo $1'", "set -x", "diff <(a) b", "f() { a; }", "echo \\", "[ -f x ]", "echo $(a", "case x in x) a;; esac", ": a", "cd",
 	}
 	for _, s := range yes {
-		if !takesArguments(s) {
+		if !TakesArguments(s) {
 			t.Errorf("%q: no; want yes", s)
 		}
 	}
 	for _, s := range no {
-		if takesArguments(s) {
+		if TakesArguments(s) {
 			t.Errorf("%q: yes; want no", s)
 		}
 	}
@@ -35,6 +35,6 @@ func TestTakesArgumentsNeverPanics(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		parts := rapid.SliceOf(rapid.SampledFrom([]string{"a", "$", "{", "}", "(", ")", "'", `"`, "\\", "`", "1", "@", " ", "\n", "<", ">", "&", "|", "#", "="})).Draw(t, "parts")
-		takesArguments(strings.Join(parts, ""))
+		TakesArguments(strings.Join(parts, ""))
 	})
 }

@@ -1,12 +1,14 @@
-package process
+// Package shellwords reads command lines as a POSIX shell does, far enough to
+// tell what appended words would mean.
+package shellwords
 
 import "strings"
 
-// takesArguments reports that "$@" may be appended to a command line, D28: it
+// TakesArguments reports that "$@" may be appended to a command line, D28: it
 // is a single simple command (words, quoting, redirections of files) and uses
 // none of the positional parameters itself. In doubt it says no: then the
 // command gets its arguments as parameters and nothing is changed.
-func takesArguments(line string) bool {
+func TakesArguments(line string) bool {
 	s := scanner{text: strings.TrimSpace(line)}
 	for !s.done() {
 		if !s.word() {
@@ -210,9 +212,10 @@ func (s *scanner) enclosed(opening, closing byte) bool {
 			}
 		default:
 			s.at++
-			if c == opening {
+			switch c {
+			case opening:
 				depth++
-			} else if c == closing {
+			case closing:
 				depth--
 			}
 			if depth == 0 {
