@@ -6,6 +6,8 @@ import (
 
 	"github.com/downbeat-dev/downbeat/internal/check"
 	"github.com/downbeat-dev/downbeat/internal/executor"
+	"github.com/downbeat-dev/downbeat/internal/executor/container"
+	"github.com/downbeat-dev/downbeat/internal/executor/grpc"
 	"github.com/downbeat-dev/downbeat/internal/executor/http"
 	"github.com/downbeat-dev/downbeat/internal/executor/noop"
 	"github.com/downbeat-dev/downbeat/internal/executor/openapi"
@@ -30,6 +32,8 @@ func catalogue(c *Config) (*executor.Catalog, error) {
 	}
 	processes := process.New(process.Config{Environment: c.Environ, Grace: c.Grace})
 	return executor.NewCatalog(
+		executor.Entry{Kind: container.Kind(), Executor: container.New(container.Config{Environment: c.Environ, Grace: c.Grace})},
+		executor.Entry{Kind: grpc.Kind(), Executor: grpc.New(client, c.Version)},
 		executor.Entry{Kind: http.Kind(), Executor: http.New(client, c.Version)},
 		executor.Entry{Kind: noop.Kind(), Executor: noop.Executor{}},
 		executor.Entry{Kind: openapi.Kind(), Executor: openapi.New(client, c.Version)},
@@ -40,13 +44,13 @@ func catalogue(c *Config) (*executor.Catalog, error) {
 
 // Kinds describes all that tasks can do, sorted by name; `map` is the machine's own.
 func Kinds() []executor.Kind {
-	return []executor.Kind{http.Kind(), reference.Map, noop.Kind(), openapi.Kind(), process.Script(), process.Shell()}
+	return []executor.Kind{container.Kind(), grpc.Kind(), http.Kind(), reference.Map, noop.Kind(), openapi.Kind(), process.Script(), process.Shell()}
 }
 
 // supported are the parts of the language that check.Features names and that
 // the catalogue above, and the engine, carry out.
 var supported = []string{
-	"call:openapi", "auth:oauth2", "auth:oidc",
+	"call:grpc", "call:openapi", "run:container", "auth:oauth2", "auth:oidc",
 	"downbeat:concurrency", "downbeat:priority", "downbeat:sensitive", "downbeat:interrupted", "downbeat:workspace",
 	"downbeat:retention",
 }
