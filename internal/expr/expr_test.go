@@ -39,7 +39,7 @@ func eval(t testing.TB, src, input string) string {
 	return string(value.JSON(v))
 }
 
-// D13: none gives null, one gives it, several give an array.
+// DSL 52, D13: none gives null, one gives it, several give an array.
 func TestSeveralValues(t *testing.T) {
 	t.Parallel()
 	for src, want := range map[string]string{
