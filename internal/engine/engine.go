@@ -13,6 +13,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,6 +76,7 @@ type Limits struct {
 	LiveBytes int64         // of all live runs; then runs that wait are evicted, then Submit blocks; 0: 1 GiB
 	Evict     time.Duration // a run that waits longer than this leaves memory; 0: 60 s
 	Guard     time.Duration // one application of an event computes at most this long; 0: 10 s
+	GuardHeap uint64        // and lets the process grow by at most this much while it does; 0: 1 GiB
 }
 
 func (l *Limits) defaults() {
@@ -87,6 +89,7 @@ func (l *Limits) defaults() {
 	if l.Guard == 0 {
 		l.Guard = 10 * time.Second
 	}
+	l.GuardHeap = cmp.Or(l.GuardHeap, 1<<30)
 }
 
 // Engine advances the runs of this process. It is a lifecycle.Service.

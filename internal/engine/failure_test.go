@@ -258,3 +258,59 @@ func TestSlowFeedDropsLogLinesFirst(t *testing.T) {
 		t.Errorf("%d updates, %d dropped, %v", len(us), dropped, err)
 	}
 }
+
+// What the host's guard stops, for its time or its memory, is a fault that is
+// journaled: it is the same when the run is loaded again on another machine.
+func TestGuardStopsAnEvaluation(t *testing.T) {
+	t.Parallel()
+	for name, set := range map[string]func(l *engine.Limits){
+		"time": func(l *engine.Limits) { l.Guard = time.Nanosecond },
+		"heap": func(l *engine.Limits) { l.GuardHeap = 1 << 20 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := journal.NewMemory()
+			free := make(chan struct{})
+			ex := func(ctx context.Context, _ *executor.Request) (executor.Result, error) {
+				select {
+				case <-free:
+				case <-ctx.Done():
+					return executor.Result{}, context.Cause(ctx)
+				}
+				return executor.Result{Output: "x"}, nil
+			}
+			limited := func(o *engine.Options, w *worker.Options) {
+				shell(ex)(o, w)
+				set(&o.Limits)
+			}
+			b := setup(t, store, limited)
+			id := submit(t, b.Engine, define(t, `
+do:
+  - t:
+      try:
+        - big: {set: {x: '${ [range(1500000)] | length }'}}
+      catch:
+        as: e
+        do:
+          - s: {set: {why: '${ $e.detail }'}}
+  - a: {run: {shell: {command: x}}, output: {as: '${ $input }'}}
+`), `{}`)
+			for {
+				v, err := b.Show(t.Context(), id)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(v.Tasks) > 0 && v.Tasks[len(v.Tasks)-1].Name == "a" {
+					break
+				}
+			}
+			stop(t, b.Engine)
+			close(free)
+			b = setup(t, again(store), shell(ex)) // the limits are the usual ones: replay must not evaluate it again
+			got := wait(t, b.Engine, id)
+			if !strings.Contains(got, "completed") || !strings.Contains(got, "too much time or memory") {
+				t.Error(got)
+			}
+		})
+	}
+}

@@ -223,7 +223,7 @@ func (r *run) step(ev *event.Event) (step *machine.Step, err error) {
 			err = fmt.Errorf("the run is halted by a mistake in Downbeat: %v", v)
 		}
 	}()
-	r.s.began = r.s.e.o.Clock.Monotonic()
+	r.s.guard.Begin()
 	if ev == nil {
 		return r.m.Continue()
 	}

@@ -48,6 +48,7 @@ type shard struct {
 
 	over      *journal.Queue // requests that are durable, or failed
 	taken     []*journal.Request
+	guard     lifecycle.Guard // of the slice that is being applied
 	stopGuard func() bool
 
 	runs      map[event.RunID]*run
@@ -59,7 +60,6 @@ type shard struct {
 	stopping  bool
 	now       time.Time
 	sleeping  time.Time     // when the sleep timer goes off
-	began     time.Time     // of the slice that is being applied, for the guard
 	sliceEnd  time.Time     // when the last continuation ended,
 	sliceTook time.Duration // and how long it took
 	arena     []byte
@@ -71,7 +71,8 @@ func newShard(e *Engine, index int) *shard {
 		e: e, index: index, wakeup: make(chan struct{}, 1), ended: make(chan struct{}),
 		runs: make(map[event.RunID]*run), over: journal.NewQueue(),
 	}
-	s.stopGuard = s.guard
+	s.guard = lifecycle.Guard{Clock: e.o.Clock, Time: e.o.Limits.Guard, Heap: e.o.Limits.GuardHeap}
+	s.stopGuard = s.guard.Over
 	return s
 }
 
@@ -264,9 +265,4 @@ func (s *shard) bytes(n int) []byte {
 	at := len(s.arena)
 	s.arena = s.arena[:at+n]
 	return s.arena[at : at : at+n]
-}
-
-// guard stops an evaluation that has computed for too long.
-func (s *shard) guard() bool {
-	return s.e.o.Clock.Since(s.began) > s.e.o.Limits.Guard
 }
