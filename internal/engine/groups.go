@@ -121,7 +121,11 @@ func (r *run) leaveQueue() {
 	r.state = live
 	early := r.early
 	r.early = nil
-	r.begin(event.Event{At: r.stamp(), Body: r.started})
+	first := r.opening
+	if first.Body == nil {
+		first = event.Event{At: r.stamp(), Body: r.started}
+	}
+	r.begin(first)
 	for _, body := range early {
 		r.offer(body)
 	}

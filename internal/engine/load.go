@@ -171,21 +171,16 @@ func (r *run) replay(rec *history.Record) error {
 }
 
 func (r *run) replayRow(row *journal.Row, events []event.Event) error {
-	for _, ev := range events {
+	for i, ev := range events {
 		r.at = ev.At
-		if r.first.IsZero() {
-			r.first = ev.At
+		if err := r.opened(ev); err != nil {
+			return fmt.Errorf("replay sequence %d: %w", row.Sequence, err)
 		}
-		switch b := ev.Body.(type) {
-		case *event.RunStarted:
-			r.started, r.parent = b, b.Parent
-		case *event.RunForked:
-			r.started, r.parent = &b.Start, b.Start.Parent
-		case *event.CloudEventReceived:
+		if b, ok := ev.Body.(*event.CloudEventReceived); ok {
 			r.listen.cursor = max(r.listen.cursor, b.Sequence)
 		}
 		r.handles.Note(ev.Body)
-		if err := r.again(ev); err != nil {
+		if err := r.again(ev, history.CutAfter(events, i)); err != nil {
 			return fmt.Errorf("replay sequence %d: %w", row.Sequence, err)
 		}
 	}
@@ -200,8 +195,9 @@ func (r *run) replayRow(row *journal.Row, events []event.Event) error {
 }
 
 // again applies an event of the journal; what it asks for was stored or done
-// with it, and what has no answer is in Outstanding afterwards.
-func (r *run) again(ev event.Event) error {
+// with it, and what has no answer is in Outstanding afterwards. cut: another
+// event came before the machine had come to rest.
+func (r *run) again(ev event.Event, cut bool) error {
 	step, err := r.step(&ev)
 	for {
 		if err != nil {
@@ -210,7 +206,7 @@ func (r *run) again(ev event.Event) error {
 		for i := range step.Transitions {
 			r.view.Add(ev.At, &step.Transitions[i])
 		}
-		if _, sliced := ev.Body.(*event.Sliced); sliced || !step.More {
+		if cut || !step.More {
 			return nil
 		}
 		step, err = r.step(nil)
@@ -223,15 +219,17 @@ func (r *run) replayPending(rec *history.Record) error {
 		return fmt.Errorf("journal of run %s is empty: %w", r.id, journal.ErrCorrupt)
 	}
 	first := rec.Events[0][0]
-	st, ok := first.Body.(*event.RunStarted)
-	if !ok {
+	r.m, r.view = machine.New(rec.Definition.Program), view.New()
+	if err := r.opened(first); err != nil {
+		return err
+	}
+	if r.started == nil {
 		return fmt.Errorf("journal of run %s does not begin with its start: %w", r.id, journal.ErrCorrupt)
 	}
-	r.started, r.parent, r.sequence, r.at, r.first = st, st.Parent, 1, first.At, first.At
-	r.m, r.view = machine.New(rec.Definition.Program), view.New()
+	r.opening, r.sequence, r.at = first, rec.Rows[0].Sequence, first.At
 	r.m.SetGuard(r.s.stopGuard)
 	r.grow(baseBytes)
-	group, err := r.def.Group(st.Input)
+	group, err := r.def.Group(r.started.Input)
 	if err != nil {
 		return err
 	}

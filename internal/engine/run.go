@@ -38,6 +38,7 @@ type run struct {
 	status   event.Status
 	parent   *event.Parent
 	started  *event.RunStarted
+	opening  event.Event // its stored event that is applied when the run begins; none: started
 	directory,
 	workflow string
 	embedded bool

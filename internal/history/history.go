@@ -140,6 +140,7 @@ func (h *History) Load(ctx context.Context, id event.RunID) (*Record, error) {
 		}
 		rec.Events = append(rec.Events, events)
 	}
+	rec.beginAtReopening()
 	if stored.Snapshot != nil {
 		if rec.State, err = h.open(id, stored.Snapshot.State); err != nil {
 			return nil, fmt.Errorf("snapshot of run %s: %w", id, err)

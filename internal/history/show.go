@@ -55,9 +55,7 @@ func (h *History) showEnded(ctx context.Context, id event.RunID, out *view.Run) 
 			return err
 		}
 		for _, ev := range events {
-			if st, ok := ev.Body.(*event.RunStarted); ok {
-				out.Input = st.Input
-			}
+			noteInput(ev.Body, out)
 		}
 	}
 	events, err := h.Last(ctx, id)
@@ -82,33 +80,45 @@ func (h *History) showLive(ctx context.Context, id event.RunID, def *definitions
 	const page = 256
 	b := view.New()
 	m := machine.New(def.Program)
+	var failed error
 	for after := int64(0); ; {
 		rows, err := h.reader.Journal(ctx, id, after, page)
 		if err != nil {
 			return fmt.Errorf("show run %s: %w", id, err)
 		}
 		for i := range rows {
+			after = rows[i].Sequence
 			events, err := h.Decode(ctx, id, rows[i].Data)
 			if err != nil {
 				return err
 			}
-			if err := rehearse(m, b, events, out); err != nil {
-				return fmt.Errorf("show run %s: sequence %d: %w", id, rows[i].Sequence, err)
+			if reopens(events) { // nothing before it is replayed
+				m, b, failed = machine.New(def.Program), view.New(), nil
 			}
-			after = rows[i].Sequence
+			if failed != nil {
+				continue
+			}
+			if err := rehearse(m, &b, events, out); err != nil {
+				failed = fmt.Errorf("show run %s: sequence %d: %w", id, rows[i].Sequence, err)
+			}
 		}
 		if len(rows) < page {
 			break
 		}
 	}
 	out.Tasks, out.TasksTruncated = b.Tasks(), b.Truncated()
-	return nil
+	return failed
 }
 
-func rehearse(m *machine.Machine, b *view.Builder, events []event.Event, out *view.Run) error {
-	for _, ev := range events {
-		if st, ok := ev.Body.(*event.RunStarted); ok {
-			out.Input = st.Input
+func rehearse(m *machine.Machine, b **view.Builder, events []event.Event, out *view.Run) error {
+	for i, ev := range events {
+		noteInput(ev.Body, out)
+		if tasks := Tasks(ev.Body); tasks != nil {
+			before, err := view.Decode(tasks)
+			if err != nil {
+				return fmt.Errorf("read the task list: %w", err)
+			}
+			*b = before
 		}
 		step, err := m.Apply(ev)
 		for {
@@ -116,9 +126,9 @@ func rehearse(m *machine.Machine, b *view.Builder, events []event.Event, out *vi
 				return err
 			}
 			for i := range step.Transitions {
-				b.Add(ev.At, &step.Transitions[i])
+				(*b).Add(ev.At, &step.Transitions[i])
 			}
-			if _, sliced := ev.Body.(*event.Sliced); sliced || !step.More {
+			if !step.More || CutAfter(events, i) {
 				break
 			}
 			step, err = m.Continue()

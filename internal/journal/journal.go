@@ -128,6 +128,7 @@ type RunUpdate struct {
 	Release bool      // owner becomes nobody
 	Asleep  bool      // the run has left memory (Release implies it): what woke it meanwhile stays, whatever WakeAt says
 	Ended   bool      // owner, wake time, subscriptions and inbox are cleared
+	Digest  string    // of the definition that it goes on with
 }
 
 // NoWake as RunUpdate.WakeAt says that nothing is due.

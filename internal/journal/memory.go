@@ -299,6 +299,9 @@ func (m *Memory) update(u *RunUpdate) {
 	if u.Error != "" {
 		r.row.Error = u.Error
 	}
+	if u.Digest != "" {
+		r.row.Digest = u.Digest
+	}
 	if !u.EndedAt.IsZero() {
 		r.row.EndedAt = u.EndedAt
 	}

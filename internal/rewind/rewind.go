@@ -104,7 +104,7 @@ func Rewind(segments []Segment, c Choice) (*Plan, error) {
 			return nil, err
 		}
 	}
-	s := &session{past: was, choice: c, target: c.At, skip: map[int]bool{}, holds: map[event.Activation]int{}}
+	s := &session{past: was, choice: c, target: c.At, events: was.plain, late: was.plainLate, skip: map[int]bool{}, holds: map[event.Activation]int{}}
 	if c.At != "" {
 		s.holds[c.At] = was.seen.counts[c.At]
 	}
@@ -150,6 +150,9 @@ type past struct {
 	m    *machine.Machine
 	seen *seen
 	late []bool // the event answers what was being cancelled
+	// The same without suspensions.
+	plain     []event.Event
+	plainLate []bool
 }
 
 func look(s Segment) (*past, error) {
@@ -203,7 +206,7 @@ func (p *past) unsuspend() {
 	if len(kept) > 0 {
 		release(kept[len(kept)-1].At)
 	}
-	p.Events, p.late = events, late
+	p.plain, p.plainLate = events, late
 }
 
 // answerOf tells which attempt or child an event answers, and whether with a result.

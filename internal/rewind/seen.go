@@ -68,8 +68,10 @@ func (s *seen) Hold(a state.Action) bool {
 	if !s.frozen && !fresh && (id == "" || s.holds[id] != s.counts[id]) {
 		return false
 	}
-	s.frozen = s.frozen || id == s.freezes && id != ""
 	st := s.m.State()
+	if id == s.freezes && id != "" {
+		s.frozen, st.Deferred = true, nil // of answers that a suspended run has kept, the rest comes later
+	}
 	if len(s.parked) == 0 {
 		// Evaluations are numbered, and those to come have other numbers now.
 		st.Stopped = slices.DeleteFunc(st.Stopped, func(n uint64) bool { return n > st.Ordinal })

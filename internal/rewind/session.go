@@ -16,6 +16,8 @@ import (
 type session struct {
 	past   *past
 	choice Choice
+	events []event.Event
+	late   []bool
 	skip   map[int]bool             // events that would end what is held back
 	holds  map[event.Activation]int // enterings that are put aside
 	early  []int                    // answers of attempts that were cancelled, and are not yet cancelled here
@@ -54,7 +56,7 @@ func (s *session) settle() error {
 				s.holds[a] = s.seen.counts[a]
 				continue
 			}
-			if !begins(s.past.Events[killer].Body) {
+			if !begins(s.events[killer].Body) {
 				s.skip[killer] = true
 				continue
 			}
@@ -89,6 +91,7 @@ func (s *session) freeze() bool {
 	if s.frozen || n == 0 {
 		return false
 	}
+	s.events, s.late = s.past.Events, s.past.late
 	s.frozen, s.skip, s.holds = true, map[int]bool{}, map[event.Activation]int{s.target: n}
 	return true
 }
@@ -164,14 +167,14 @@ func (s *session) pass() (killer int, err error) {
 	if s.frozen {
 		s.seen.freezes = s.target
 	}
-	for i := range s.past.Events {
+	for i := range s.events {
 		if s.leaves(i) {
 			continue
 		}
-		a, _, _ := answerOf(s.past.Events[i].Body)
+		a, _, _ := answerOf(s.events[i].Body)
 		stopped := s.stops(a)
-		if err := s.seen.apply(s.past.Events, i); err != nil {
-			return -1, fmt.Errorf("replay event %d of %d: %w", i+1, len(s.past.Events), err)
+		if err := s.seen.apply(s.events, i); err != nil {
+			return -1, fmt.Errorf("replay event %d of %d: %w", i+1, len(s.events), err)
 		}
 		if s.stops(s.stopping) {
 			return i, nil
@@ -200,7 +203,7 @@ func (s *session) dead() bool {
 // rest brings the run to rest after the last event: slices that are left, and
 // attempts that are cancelled here alone. Those have ended, with their run.
 func (s *session) rest() (killer int, err error) {
-	last := len(s.past.Events) - 1
+	last := len(s.events) - 1
 	for {
 		for more := true; more; {
 			step, err := s.m.Continue()
@@ -240,7 +243,7 @@ func (s *session) stops(a event.Activation) bool {
 // leaves reports whether an event is left out: what a cancelled attempt
 // answered that is not cancelled here, and what ends what is held back.
 func (s *session) leaves(i int) bool {
-	switch b := s.past.Events[i].Body.(type) {
+	switch b := s.events[i].Body.(type) {
 	case *event.EvaluationStopped:
 		return len(s.seen.parked) > 0
 	case *event.ChildEnded:
@@ -251,9 +254,9 @@ func (s *session) leaves(i int) bool {
 	if s.skip[i] {
 		return true
 	}
-	a, attempt, result := answerOf(s.past.Events[i].Body)
+	a, attempt, result := answerOf(s.events[i].Body)
 	f := s.m.State().Waiting[a]
-	if f == nil || f.Attempt != attempt || !s.past.late[i] || result || f.Stop != state.NotStopping {
+	if f == nil || f.Attempt != attempt || !s.late[i] || result || f.Stop != state.NotStopping {
 		return false
 	}
 	s.early = append(s.early, i)
@@ -264,7 +267,7 @@ func (s *session) leaves(i int) bool {
 // when they were not yet.
 func (s *session) catchUp() error {
 	for k := 0; k < len(s.early); k++ {
-		e := s.past.Events[s.early[k]]
+		e := s.events[s.early[k]]
 		a, attempt, _ := answerOf(e.Body)
 		f := s.m.State().Waiting[a]
 		if f == nil || f.Attempt != attempt || f.Stop == state.NotStopping {
@@ -291,6 +294,7 @@ func (s *session) plan(used int) (*Plan, error) {
 		awaited.Attempt = s.choice.Awaits.Attempt // it is the same attempt still
 	}
 	st.More, st.Interrupted, st.Continued, st.Idle = false, false, 0, 0
+	st.Suspended, st.Deferred = false, nil
 	st.Background = nil // nobody waits for them, and they were begun
 	s.timeouts(st)
 	st.Rest()

@@ -358,6 +358,15 @@ func (s *Store) updates(us []journal.RunUpdate) error {
 }
 
 func (s *Store) update(u *journal.RunUpdate, l *live) error {
+	if u.Digest != "" {
+		id, err := s.name(u.Digest)
+		if err != nil {
+			return err
+		}
+		if err := s.w.query(nil, "update runs set definition=? where id=?", id, l.id); err != nil {
+			return err
+		}
+	}
 	if u.Ended {
 		return s.end(u, l)
 	}
