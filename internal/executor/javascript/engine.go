@@ -7,7 +7,7 @@
 // another name ([Command]): executor/process starts it as it starts node. Some
 // calls of the language run for days and look at no clock ('x'.indexOf of two
 // long strings), so that only the end of a process ends them for certain
-// (docs/adr/0015).
+// (docs/adr/0010).
 package javascript
 
 import (
@@ -43,6 +43,10 @@ const DefaultMemory = 256 << 20
 
 // unsettled is node's exit code for a module that awaits what never comes.
 const unsettled = 13
+
+// preludeLine is a line further down than scripts have any, so that stacks tell
+// the prelude from the script; the engine gives both the same name.
+const preludeLine = 100_000
 
 //go:embed prelude.js
 var prelude string
@@ -86,6 +90,7 @@ type engine struct {
 	script *Script
 	hooks  quickjs.Value // what the prelude returned
 	lost   rejections
+	before int // bytes of ours before the script on its first line
 }
 
 func (e *engine) run(ctx context.Context) (int, error) {
@@ -164,12 +169,12 @@ func (e *engine) prepare() error {
 	}
 	given, err := json.Marshal(map[string]any{
 		"argv": append([]string{"javascript", s.File}, s.Arguments...), "env": s.Env,
-		"file": filepath.Base(s.File), "memory": s.Memory >> 20,
+		"file": filepath.Base(s.File), "line": preludeLine, "memory": s.Memory >> 20,
 	})
 	if err != nil {
 		return fmt.Errorf("prepare the JavaScript engine: %w", err)
 	}
-	e.hooks, err = vm.EvalValue(prelude+"({write: __write, exit: __exit, stdin: __stdin, ..."+string(given)+"})", quickjs.EvalGlobal)
+	e.hooks, err = vm.EvalValue(strings.Repeat("\n", preludeLine)+prelude+"({write: __write, exit: __exit, stdin: __stdin, ..."+string(given)+"})", quickjs.EvalGlobal)
 	if err != nil {
 		return fmt.Errorf("prepare the JavaScript engine: %w", err)
 	}
@@ -205,12 +210,13 @@ func (e *engine) start() (settled func() (bool, error), err error) {
 	if awaitWord.MatchString(code) {
 		open = "(async function (exports, require, module, __filename, __dirname) {"
 	}
+	e.before = len(open)
 	f, err := e.vm.EvalValue(open+code+"\n})", quickjs.EvalGlobal)
 	if err != nil {
 		e.fail(err)
 		return always, nil
 	}
-	if _, err := e.hook("run", f); err != nil {
+	if _, err := e.hook("run", f, len(open)); err != nil {
 		e.fail(err)
 	}
 	return always, nil
@@ -218,7 +224,7 @@ func (e *engine) start() (settled func() (bool, error), err error) {
 
 // noModules refuses every import.
 func noModules(_ *quickjs.VM, name string) (string, error) {
-	return "", fmt.Errorf("import of %q: Downbeat's own JavaScript engine has no modules, files, network or processes; run the script with Node.js (put node on the PATH of Downbeat; DOWNBEAT_JAVASCRIPT must not be embedded)", name)
+	return "", fmt.Errorf("import of %q: Downbeat's own JavaScript engine has no modules, files, network, processes; run the script with Node.js (put node on Downbeat's PATH)", name)
 }
 
 // hook calls one of the functions that the prelude returned.
@@ -255,8 +261,11 @@ func (e *engine) fail(err error) {
 	text, where := err.Error(), ""
 	if js, ok := errors.AsType[*quickjs.Error](err); ok && js.Name != "" {
 		text = js.Name + ": " + js.Message
-		if js.LineNumber > 0 {
-			where = fmt.Sprintf("    at %s:%d:%d\n", filepath.Base(e.script.File), js.LineNumber, js.ColumnNumber)
+		if column := js.ColumnNumber; js.LineNumber > 0 {
+			if js.LineNumber == 1 {
+				column -= e.before
+			}
+			where = fmt.Sprintf("    at %s:%d:%d\n", filepath.Base(e.script.File), js.LineNumber, column)
 		}
 		if js.Message == "out of memory" {
 			text += fmt.Sprintf("; the memory of a script is limited to %d MiB", e.script.Memory>>20)

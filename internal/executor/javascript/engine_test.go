@@ -139,7 +139,13 @@ func TestErrors(t *testing.T) {
 	if got := run(t, &Script{Code: "\nthrow new Error('broken')"}); !strings.HasSuffix(got.errors, "\nError: broken\n") || strings.Contains(got.errors, "downbeat") {
 		t.Errorf("got %q", got.errors)
 	}
-	fails(t, &Script{Code: "let a = ;"}, 1, "SyntaxError: ")
+	if d := cmp.Diff("    at <anonymous> (script-1.cjs:1:16)\nError: x\n", run(t, &Script{Code: "throw new Error('x')"}).errors); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff("    at <anonymous> (script-1.cjs:1:8)\n", strings.SplitAfter(run(t, &Script{Code: "require('x')"}).errors, "\n")[0]); d != "" {
+		t.Error(d)
+	}
+	fails(t, &Script{Code: "let a = ;"}, 1, "    at script-1.cjs:1:9\nSyntaxError: ")
 	fails(t, &Script{Code: "let a = 1;\nlet b = ;"}, 1, "at script-1.cjs:2:")
 	fails(t, &Script{File: "a.mjs", Code: "export const a = 1;\nthrow new Error('in a module')"}, 1, "(a.mjs:2:")
 	fails(t, &Script{Code: "throw { code: 7 }"}, 1, "Error: uncaught { code: 7 }")

@@ -3,7 +3,7 @@
 (function (host) {
   'use strict';
   const missing = (what, instead) => new Error(`${what} is not there in Downbeat's own JavaScript engine: ${instead}`);
-  const useNode = 'run the script with Node.js (put node on the PATH of Downbeat; DOWNBEAT_JAVASCRIPT must not be embedded)';
+  const useNode = 'run the script with Node.js (put node on Downbeat\'s PATH)';
   const define = (object, all) => {
     for (const key of Reflect.ownKeys(all)) {
       Object.defineProperty(object, key, { ...Object.getOwnPropertyDescriptor(all, key), enumerable: false, configurable: true });
@@ -72,15 +72,16 @@
     const head = message ? (name ? `${name}: ${message}` : message) : name;
     return stack.trim() ? `${head}\n${frames(stack)}` : `[${head}]`;
   };
-  // frames are the lines of a stack that belong to the script.
-  const frames = (stack) => {
-    const out = [];
-    for (const line of stack.split('\n')) {
-      if (/^\s*at downbeat\w* /.test(line)) break;
-      if (line.trim() && line.trim() !== 'at call (native)') out.push(line.replace(/<(eval\w*|input)>/g, host.file));
-    }
-    return out.join('\n');
-  };
+  // frames are the lines of a stack that belong to the script: this file has
+  // line numbers that no script has. What stands before the script on its first
+  // line does not count.
+  let shift = 0;
+  const frames = (stack) => stack.split('\n').flatMap((line) => {
+    if (!line.trim() || line.trim() === 'at call (native)') return [];
+    const at = /<(?:eval\w*|input)>:(\d+):(\d+)/.exec(line);
+    if (at && Number(at[1]) >= host.line) return [];
+    return [at ? line.replace(at[0], `${host.file}:${at[1]}:${at[1] === '1' ? at[2] - shift : at[2]}`) : line];
+  }).join('\n');
   const reduce = (ctx, output, base, open, close, array, depth, value) => {
     const entries = output.length;
     if (array && entries > 6) output = group(ctx, output, value);
@@ -329,7 +330,7 @@
     if (next.at > now) return next.at - now;
     waiting.delete(next.id);
     if (next.every) waiting.set(next.id, { ...next, at: now + next.every });
-    try { (function downbeatTimer() { next.f(...next.all); })(); } catch (e) { fail(e); }
+    try { next.f(...next.all); } catch (e) { fail(e); }
     return 0;
   };
   const queueMicrotask = (f) => {
@@ -469,10 +470,12 @@
     get() { const value = host.stdin(); globalThis.stdin = value; return value; },
     set(value) { Object.defineProperty(globalThis, 'stdin', { value, writable: true, configurable: true }); },
   });
-  const require = (name) => { throw missing(`require(${quote(String(name))})`, `it has no modules, files, network or processes; ${useNode}`); };
+  const require = (name) => { throw missing(`require(${quote(String(name))})`, `no modules, files, network, processes; ${useNode}`); };
   return {
     turn, tick, fail,
-    run: function downbeatRun(f) {
+    // run calls the script, before which some characters stand on its first line.
+    run: (f, before) => {
+      shift = before;
       const module = { exports: {} };
       try { f.call(module.exports, module.exports, require, module, host.file, '.'); } catch (e) { fail(e); }
     },

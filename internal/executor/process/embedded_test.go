@@ -83,13 +83,13 @@ func TestEmbeddedFails(t *testing.T) {
 		}
 		return p
 	}
-	e := embedded(32<<20, 300*time.Millisecond)
+	e := embedded(32<<20, 0)
 	p := fails(e, "let a = 1\nthrow new Error('broken')", "exit code 1: Error: broken")
 	if tail, _ := p.More["stderr"].(string); !strings.Contains(tail, ".cjs:2") {
 		t.Errorf("stderr does not show the line: %q", tail)
 	}
 	fails(e, "let all = []; for (;;) all.push('x'.repeat(1000) + all.length)", "memory of a script is limited to 32 MiB")
-	fails(e, "for (;;) {}", "exit code 124: Error: the script ran longer than 300ms")
+	fails(embedded(0, 300*time.Millisecond), "'a'.repeat(2e7).indexOf('a'.repeat(1e7) + 'b')", "exit code 124: Error: the script ran longer than 300ms")
 	fails(e, "require('fs')", "run the script with Node.js")
 	fails(process.New(process.Config{Environment: os.Environ(), JavaScript: "node"}), "throw new TypeError('broken')", "exit code 1: TypeError: broken")
 }
