@@ -445,10 +445,11 @@ func TestOutputExceeded(t *testing.T) {
 	})
 }
 
-func TestNoShell(t *testing.T) {
+func TestExitCodes(t *testing.T) {
 	engines(t, func(t *testing.T, e *engine) {
 		t.Helper()
 		e.fails(t, object{"command": "exit 5"}, event.Runtime, "exit code 5")
+		e.fails(t, object{"command": "exit 137"}, event.Runtime, "killed, by hand or with its engine")
 		e.fails(t, object{"image": image, "command": "no-such-program"}, event.Runtime, "exit code 127")
 	})
 }

@@ -73,6 +73,8 @@ func (t *task) outcome(state *container.State, out *output) (executor.Result, er
 		switch {
 		case state.OOMKilled:
 			what += ": the container ran out of memory"
+		case code == 128+9 && lastLine(out.tail()) == "":
+			what += ": the container was killed, by hand or with its engine"
 		case lastLine(out.tail()) != "":
 			what += ": " + lastLine(out.tail())
 		case state.Error != "":
