@@ -36,6 +36,9 @@ func TestTerminalSession(t *testing.T) {
 			s.end(1)
 			s.look("end", width)
 			s.clean()
+			if text := string(s.bytes()); strings.Contains(text, "downbeat runs retry ") != s.has("runs", "retry") {
+				t.Errorf("the command that retries the run is not named, or does not exist:\n%s", text)
+			}
 		})
 	}
 }
@@ -209,6 +212,12 @@ func (s *session) touch(name string) {
 	}
 }
 
+// has reports that downbeat has a command.
+func (s *session) has(path ...string) bool {
+	out, err := exec.CommandContext(s.t.Context(), filepath.Join(bin, "downbeat"), append(path, "--help")...).Output()
+	return err == nil && bytes.Contains(out, []byte("downbeat "+strings.Join(path, " ")+" "))
+}
+
 // end waits for the program.
 func (s *session) end(code int) {
 	s.t.Helper()
@@ -289,13 +298,16 @@ var (
 	identity = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{8}-[0-9a-f-]*…?`)
 	took     = regexp.MustCompile(` +(\d+ms|\d+\.\ds|\d+m\d\ds|\d+h\d\dm)`)
 	spinning = regexp.MustCompile(`[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏]`)
+	again    = regexp.MustCompile(`(?m)^  \S*retry\S* +downbeat runs retry .*\n?`)
 	slowest  = regexp.MustCompile(`slowest \[\d+\]`)
 )
 
-// still takes times and identities out of a screen. A time in a column keeps its
+// still takes times and identities out of a screen, and the command that retries,
+// which is looked for by itself. A time in a column keeps its
 // place, so that the alignment of columns is compared.
 func still(text string) string {
 	text = identity.ReplaceAllString(text, "RUN")
+	text = again.ReplaceAllString(text, "")
 	text = slowest.ReplaceAllString(text, "slowest [N]")
 	text = spinning.ReplaceAllString(text, "⠋")
 	return took.ReplaceAllStringFunc(text, func(s string) string {

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/downbeat-dev/downbeat/internal/engine"
 	"github.com/downbeat-dev/downbeat/internal/event"
@@ -288,7 +291,7 @@ func patience(text string) (time.Duration, error) {
 func (a *app) ending(r *view.Run, by report.Author, lines func(view.Task) []string) {
 	p := a.term.Style
 	if r.Status == event.Faulted {
-		report.Ending{Run: r, By: by, Lines: lines, Flags: a.dataFlag()}.Fault(a.err, p)
+		report.Ending{Run: r, By: by, Lines: lines, Retry: a.retries(r), Flags: a.dataFlag()}.Fault(a.err, p)
 		return
 	}
 	if a.flags.quiet || !a.term.Live {
@@ -302,6 +305,12 @@ func (a *app) ending(r *view.Run, by report.Author, lines func(view.Task) []stri
 		_, _ = fmt.Fprintln(a.err, p.Warn("cancelled")+p.Dim(" after "+took))
 	case event.Pending, event.Running, event.Waiting, event.Suspended, event.Faulted:
 	}
+}
+
+// retries reports that there is a command that retries this run; a child is
+// retried through the run that called it.
+func (a *app) retries(r *view.Run) bool {
+	return r.Parent == "" && slices.ContainsFunc(a.runsCommand().Commands(), func(c *cobra.Command) bool { return c.Name() == "retry" })
 }
 
 // dataFlag is " --data DIR" when this process was told one, so that commands

@@ -29,6 +29,8 @@ type Ending struct {
 	By  Author
 	// Lines gives the last lines that a task printed; nil: they are not known.
 	Lines func(view.Task) []string
+	// Retry names the command that retries the run.
+	Retry bool
 	// Flags stand behind commands that are printed to be copied.
 	Flags string
 }
@@ -49,7 +51,8 @@ func (e Ending) Fault(w io.Writer, p progress.Palette) {
 		}
 	}
 	_, _ = fmt.Fprintf(w, "%s %s%s\n", p.Bad("faulted:"), title, p.Dim(fmt.Sprintf(" (%d) after %s", f.Status, progress.Short(r.EndedAt.Sub(r.StartedAt)))))
-	field("task", f.Instance)
+	failed := failedTask(r, f.Instance)
+	field("task", f.Instance+p.Dim(which(failed)))
 	if place, text := e.By.place(f.Instance); place != "" {
 		field("source", place+p.Dim("  | ")+strings.TrimSpace(text))
 	}
@@ -62,14 +65,32 @@ func (e Ending) Fault(w io.Writer, p progress.Palette) {
 			field(k, progress.OneLine(string(value.JSON(f.More[k]))))
 		}
 	}
-	if t := failedTask(r, f.Instance); t != nil && e.Lines != nil {
-		lines := e.Lines(*t)
+	if failed != nil && e.Lines != nil {
+		lines := e.Lines(*failed)
 		for i, l := range lines[max(0, len(lines)-8):] {
 			field([]string{"output", ""}[min(i, 1)], p.Dim("| ")+progress.OneLine(l))
 		}
 	}
 	field("run", r.ID)
 	field("more", "downbeat runs get "+r.ID+e.Flags)
+	if e.Retry {
+		field("retry", "downbeat runs retry "+r.ID+e.Flags)
+	}
+}
+
+// which tells the iteration and the attempt of a task that has several.
+func which(t *view.Task) string {
+	var b strings.Builder
+	if t != nil && len(t.Iteration) > 0 {
+		b.WriteString("  iteration ")
+		for _, i := range t.Iteration {
+			fmt.Fprintf(&b, "[%d]", i)
+		}
+	}
+	if t != nil && t.Attempts > 1 {
+		fmt.Fprintf(&b, "  attempt %d", t.Attempts)
+	}
+	return b.String()
 }
 
 // TasksIn is ", 3 tasks": how many a run entered.

@@ -42,15 +42,15 @@ func TestSummaryOfAFault(t *testing.T) {
 		More: map[string]any{"exitCode": 2, "stderr": "shown below", "device": "sda"},
 	}
 	r := &view.Run{ID: "ID", Status: event.Faulted, StartedAt: start, EndedAt: start.Add(1500 * time.Millisecond), Error: e, Tasks: []view.Task{
-		{Reference: "/do/0/step", Name: "step", Status: event.Faulted},
+		{Reference: "/do/0/step", Name: "step", Status: event.Faulted, Iteration: []int{3, 40}, Attempts: 2},
 	}}
 	var out bytes.Buffer
 	report.Ending{
-		Run: r, By: report.Author{File: "w.yaml", Source: src, Definition: def}, Flags: " --data '/my data'",
+		Run: r, By: report.Author{File: "w.yaml", Source: src, Definition: def}, Flags: " --data '/my data'", Retry: true,
 		Lines: func(view.Task) []string { return []string{"one", "two\r"} },
 	}.Fault(&out, progress.Palette{})
 	want := `faulted: Disk full (507) after 1.5s
-  task     /do/0/step
+  task     /do/0/step  iteration [3][40]  attempt 2
   source   w.yaml:3:5  | - step:
   type     https://example.com/errors/full
   detail   no room
@@ -61,6 +61,7 @@ func TestSummaryOfAFault(t *testing.T) {
            | two
   run      ID
   more     downbeat runs get ID --data '/my data'
+  retry    downbeat runs retry ID --data '/my data'
 `
 	if d := cmp.Diff(want, out.String()); d != "" {
 		t.Error(d)
