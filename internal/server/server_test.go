@@ -252,7 +252,7 @@ func TestKeyStartsOnce(t *testing.T) {
 func TestUnknownKindIsRefusedBeforeTheStart(t *testing.T) {
 	t.Parallel()
 	n := open(t, server.Config{DataDir: t.TempDir()})
-	_, err := n.Control.Start(t.Context(), control.StartRequest{Definition: define(t, "w", "do:\n  - c: {run: {container: {image: x}}}\n")})
+	_, err := n.Control.Start(t.Context(), control.StartRequest{Definition: define(t, "w", "do:\n  - c: {call: nobody}\n")})
 	var invalid *control.InvalidError
 	if !errors.As(err, &invalid) || !strings.Contains(err.Error(), "/do/0/c") {
 		t.Errorf("got %v", err)
