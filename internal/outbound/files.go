@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -41,12 +42,12 @@ func (f Files) Read(c Config) (Config, error) {
 	if err != nil {
 		return c, err
 	}
-	c.Certificates = append(c.Certificates[:len(c.Certificates):len(c.Certificates)], pair)
+	c.Certificates = append(slices.Clip(c.Certificates), pair)
 	return c, nil
 }
 
 func readAuthorities(file string) ([]byte, error) {
-	b, err := os.ReadFile(file) //nolint:gosec // the user names the file
+	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("authorities to trust: %w", err)
 	}
@@ -71,11 +72,11 @@ func readPair(certificate, key string) (tls.Certificate, error) {
 	if key == "" {
 		key = certificate
 	}
-	c, err := os.ReadFile(certificate) //nolint:gosec // the user names the file
+	c, err := os.ReadFile(certificate)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("client certificate: %w", err)
 	}
-	k, err := os.ReadFile(key) //nolint:gosec // the user names the file
+	k, err := os.ReadFile(key)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("client key: %w", err)
 	}
