@@ -53,3 +53,7 @@ func (c *Client) Authorize(ctx context.Context, policy any, secrets Secrets, whe
 func Explain(err error, address string) string {
 	return explain(err, &url.URL{Host: address})
 }
+
+// DecodeBody makes a value of the body of a message by its media type: of JSON
+// the value, text as it is, the rest in base64.
+func DecodeBody(b []byte, contentType string) (any, error) { return decode(b, contentType) }
