@@ -41,9 +41,9 @@ func (r *run) carry(c machine.Command) {
 	case *machine.CancelAttempt:
 		r.cancelAttempt(c)
 	case *machine.StartTimer:
-		r.startTimer(c.ID, c.At)
+		r.timers.Start(&r.s.timers, r, c.ID, c.At)
 	case *machine.StopTimer:
-		r.stopTimer(c.ID)
+		r.timers.Stop(&r.s.timers, c.ID)
 	case *machine.Listen:
 		r.listenTo(c)
 	case *machine.Unlisten:

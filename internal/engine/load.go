@@ -255,7 +255,7 @@ func (r *run) fireDue() {
 		switch {
 		case !ok:
 		case t.At.After(r.s.now):
-			r.startTimer(t.ID, t.At)
+			r.timers.Start(&r.s.timers, r, t.ID, t.At)
 		default:
 			dues = append(dues, t)
 		}

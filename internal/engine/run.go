@@ -9,6 +9,7 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/history"
 	"github.com/downbeat-dev/downbeat/internal/journal"
+	"github.com/downbeat-dev/downbeat/internal/lifecycle"
 	"github.com/downbeat-dev/downbeat/internal/machine"
 	"github.com/downbeat-dev/downbeat/internal/view"
 )
@@ -61,8 +62,7 @@ type run struct {
 	inflight bool
 	flight   flight
 
-	timers  []*timer
-	byTimer map[string]*timer
+	timers lifecycle.Timers[*run]
 
 	waits    []waiter
 	feeds    []*Feed
@@ -240,7 +240,7 @@ func (r *run) broken(err error) {
 // drop forgets the run's memory; what is under way for it finds nobody.
 func (r *run) drop() {
 	r.state = gone
-	r.stopTimers()
+	r.timers.StopAll(&r.s.timers)
 	if r.s.runs[r.id] == r {
 		delete(r.s.runs, r.id)
 	}

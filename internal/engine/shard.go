@@ -52,7 +52,7 @@ type shard struct {
 	stopGuard func() bool
 
 	runs      map[event.RunID]*run
-	timers    lifecycle.Alarms[timerOf]
+	timers    lifecycle.Alarms[lifecycle.Named[*run]]
 	dirty     []*run // have something to commit
 	spare     []*run
 	ready     []*run // the machine yielded and wants to continue
@@ -265,4 +265,18 @@ func (s *shard) bytes(n int) []byte {
 	at := len(s.arena)
 	s.arena = s.arena[:at+n]
 	return s.arena[at : at : at+n]
+}
+
+// fire applies the timers that are due, in order of due time. The clock may
+// have gone back: a timer never fires early (D39).
+func (s *shard) fire() {
+	for {
+		t := s.timers.Next()
+		if t == nil || t.At.After(s.now) {
+			return
+		}
+		r, id := t.What.Owner, t.What.ID
+		r.timers.Stop(&s.timers, id)
+		r.offer(&event.TimerFired{Timer: id})
+	}
 }

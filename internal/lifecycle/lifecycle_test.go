@@ -3,6 +3,8 @@ package lifecycle_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -86,4 +88,36 @@ func TestClockFollowsTheBubble(t *testing.T) {
 			t.Error("a shifted clock did not move")
 		}
 	})
+}
+
+// Few or many, timers are found by their ids, and stopped ones are let go.
+func TestTimersOfAnOwner(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{3, 200} {
+		var among lifecycle.Alarms[lifecycle.Named[string]]
+		var a, b lifecycle.Timers[string]
+		at := time.Unix(0, 0)
+		for i := range n {
+			a.Start(&among, "a", strconv.Itoa(i), at.Add(time.Hour))
+			b.Start(&among, "b", strconv.Itoa(i), at.Add(time.Duration(i)))
+			a.Start(&among, "a", strconv.Itoa(i), at.Add(time.Duration(i))) // replaces
+		}
+		for i := range n - 1 {
+			b.Stop(&among, strconv.Itoa(i))
+			b.Stop(&among, "none")
+		}
+		var got []string
+		for next := among.Next(); next != nil; next = among.Next() {
+			got = append(got, next.What.Owner)
+			if next.What.Owner == "a" {
+				a.Stop(&among, next.What.ID)
+				continue
+			}
+			b.StopAll(&among)
+		}
+		want := append(slices.Repeat([]string{"a"}, n-1), "b", "a")
+		if !slices.Equal(got, want) {
+			t.Errorf("%d: %q", n, got)
+		}
+	}
 }
