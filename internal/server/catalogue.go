@@ -6,9 +6,11 @@ import (
 
 	"github.com/downbeat-dev/downbeat/internal/check"
 	"github.com/downbeat-dev/downbeat/internal/executor"
+	"github.com/downbeat-dev/downbeat/internal/executor/a2a"
 	"github.com/downbeat-dev/downbeat/internal/executor/container"
 	"github.com/downbeat-dev/downbeat/internal/executor/grpc"
 	"github.com/downbeat-dev/downbeat/internal/executor/http"
+	"github.com/downbeat-dev/downbeat/internal/executor/mcp"
 	"github.com/downbeat-dev/downbeat/internal/executor/noop"
 	"github.com/downbeat-dev/downbeat/internal/executor/openapi"
 	"github.com/downbeat-dev/downbeat/internal/executor/process"
@@ -34,7 +36,9 @@ func catalogue(c *Config) (*executor.Catalog, error) {
 	return executor.NewCatalog(
 		executor.Entry{Kind: container.Kind(), Executor: container.New(container.Config{Environment: c.Environ, Grace: c.Grace})},
 		executor.Entry{Kind: grpc.Kind(), Executor: grpc.New(client, c.Version)},
+		executor.Entry{Kind: a2a.Kind(), Executor: a2a.New(client, c.Version)},
 		executor.Entry{Kind: http.Kind(), Executor: http.New(client, c.Version)},
+		executor.Entry{Kind: mcp.Kind(), Executor: mcp.New(client, processes, c.Version)},
 		executor.Entry{Kind: noop.Kind(), Executor: noop.Executor{}},
 		executor.Entry{Kind: openapi.Kind(), Executor: openapi.New(client, c.Version)},
 		executor.Entry{Kind: process.Shell(), Executor: processes},
@@ -44,13 +48,13 @@ func catalogue(c *Config) (*executor.Catalog, error) {
 
 // Kinds describes all that tasks can do, sorted by name; `map` is the machine's own.
 func Kinds() []executor.Kind {
-	return []executor.Kind{container.Kind(), grpc.Kind(), http.Kind(), reference.Map, noop.Kind(), openapi.Kind(), process.Script(), process.Shell()}
+	return []executor.Kind{a2a.Kind(), container.Kind(), grpc.Kind(), http.Kind(), reference.Map, mcp.Kind(), noop.Kind(), openapi.Kind(), process.Script(), process.Shell()}
 }
 
 // supported are the parts of the language that check.Features names and that
 // the catalogue above, and the engine, carry out.
 var supported = []string{
-	"call:grpc", "call:openapi", "run:container", "auth:oauth2", "auth:oidc",
+	"call:a2a", "call:grpc", "call:mcp", "call:openapi", "run:container", "auth:oauth2", "auth:oidc",
 	"downbeat:concurrency", "downbeat:priority", "downbeat:sensitive", "downbeat:interrupted", "downbeat:workspace",
 	"downbeat:retention",
 }

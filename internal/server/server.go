@@ -138,7 +138,7 @@ func (n *Node) wire(c *Config, secrets *secret.Resolver) {
 		}
 	}
 	w := worker.New(worker.Options{
-		Executors: executors, Directories: map[string]bool{"shell": true, "script": true}, DataDir: c.DataDir,
+		Executors: executors, Directories: map[string]bool{"container": true, "mcp": true, "script": true, "shell": true}, DataDir: c.DataDir,
 		Secrets: secrets, Clock: c.Clock, Logger: c.Logger, Grace: c.Grace,
 	})
 	o := engine.Options{
