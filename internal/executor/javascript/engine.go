@@ -5,9 +5,8 @@
 //
 // The engine runs in a process of its own, which is this very binary under
 // another name ([Command]): executor/process starts it as it starts node. Some
-// calls of the language run for days and look at no clock ('x'.indexOf of two
-// long strings), so that only the end of a process ends them for certain
-// (docs/adr/0010).
+// calls of the language run for days and look at no clock (indexOf of something
+// long), so that only the end of a process ends them for certain (docs/adr/0010).
 package javascript
 
 import (
