@@ -37,6 +37,7 @@ var protocols = map[string]protocol{
 	"ws":    {publishSocket, subscribeSocket, false},
 	"nats":  {publishNATS, subscribeNATS, true},
 	"redis": {publishRedis, subscribeRedis, false},
+	"kafka": {publishKafka, subscribeKafka, true},
 }
 
 // message is a message as the protocols have it.
