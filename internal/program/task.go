@@ -32,6 +32,9 @@ func (c *compiler) node(t *workflow.Task, index int, tasks workflow.TaskList, va
 	}
 	n.Extensions = c.extensionsOf(t.Kind)
 	c.kind(n, t, tasks, vars, l)
+	if s := t.Downbeat; s != nil && n.Call != nil && n.Call.Kind == workflow.RunContainer.String() {
+		n.Call.limit(s.Resources)
+	}
 	return n
 }
 
@@ -141,6 +144,19 @@ func (c *compiler) catch(k *workflow.Catch, tasks workflow.TaskList, vars []stri
 		}
 	}
 	return out
+}
+
+// limit hands a container the limits of metadata.downbeat.resources.
+func (k *Call) limit(resources *workflow.Value) {
+	limits := map[string]any{}
+	for _, name := range []string{"cpu", "memory"} {
+		if v := resources.Field(name); !v.IsZero() {
+			limits[name] = v.Any
+		}
+	}
+	if len(limits) > 0 {
+		k.Extra["resources"] = limits
+	}
 }
 
 // run compiles a run task: a child workflow, or a process for an executor.
