@@ -38,6 +38,7 @@ var protocols = map[string]protocol{
 	"nats":  {publishNATS, subscribeNATS, true},
 	"redis": {publishRedis, subscribeRedis, false},
 	"kafka": {publishKafka, subscribeKafka, true},
+	"amqp":  {publishAMQP, subscribeAMQP, true},
 }
 
 // message is a message as the protocols have it.
