@@ -70,6 +70,9 @@ func appendFloat(dst []byte, f float64) []byte {
 	if math.IsNaN(f) {
 		return append(dst, "null"...)
 	}
+	if f == 0 {
+		return append(dst, '0') // also negative zero, which reads back as the integer
+	}
 	f = min(max(f, -math.MaxFloat64), math.MaxFloat64)
 	format := byte('f')
 	if x := math.Abs(f); x != 0 && x < 1e-6 || x >= 1e21 {
