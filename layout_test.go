@@ -61,7 +61,7 @@ var layers = map[string]string{
 	"internal/feed":        "internal/event internal/machine",
 	"internal/definitions": "internal/event internal/journal internal/machine internal/program internal/value internal/workflow",
 	"internal/history":     "internal/definitions internal/event internal/journal internal/machine internal/program internal/value internal/view",
-	"internal/control":     "internal/rewind internal/history internal/definitions internal/feed internal/workflow internal/event internal/check internal/program internal/journal internal/lifecycle internal/value internal/view internal/engine",
+	"internal/control":     "internal/machine internal/rewind internal/history internal/definitions internal/feed internal/workflow internal/event internal/check internal/program internal/journal internal/lifecycle internal/value internal/view internal/engine",
 	"internal/engine":      "internal/history internal/definitions internal/feed internal/workflow internal/event internal/program internal/machine internal/view internal/journal internal/lifecycle internal/worker internal/executor internal/secret internal/value",
 	"internal/worker":      "internal/event internal/executor internal/secret internal/lifecycle internal/value",
 
@@ -110,7 +110,7 @@ var owned = map[string]string{
 	"modernc.org/sqlite":                    "internal/store/sqlite",
 	"zombiezen.com/go/sqlite":               "internal/store/sqlite",
 	"github.com/santhosh-tekuri/jsonschema": "internal/schema",
-	"go.yaml.in/yaml":                       "internal/executor/openapi internal/source internal/workflow internal/config internal/cli internal/secret internal/control internal/forms",
+	"go.yaml.in/yaml":                       "internal/executor/asyncapi internal/executor/openapi internal/source internal/workflow internal/config internal/cli internal/secret internal/control internal/forms",
 	"github.com/spf13/cobra":                "internal/cli",
 	"charm.land/lipgloss":                   "internal/cli internal/progress",
 }

@@ -23,15 +23,17 @@ var drawings = map[string]func(*graph.Graph, io.Writer, *graph.Overlay) error{
 func (a *app) graphCommand() *cobra.Command {
 	var format, run string
 	cmd := &cobra.Command{
-		Use:   "graph FILE|-",
+		Use:   "graph FILE|RUN|-",
 		Short: "Draw a workflow, alone or with a run laid over it",
-		Long: `Draw a workflow: its tasks, and the ways between them. With --run the path that
-a run took is strong, the rest faint, and each task shows its status and duration.
+		Long: `Draw a workflow: its tasks, and the ways between them. Of a run, or with --run,
+the path that it took is strong, the rest faint, and each task shows its status
+and duration; a run is drawn by the definition that it was started with.
 The drawing goes to stdout.`,
 		Example: `  downbeat graph examples/hello.yaml
   downbeat graph workflow.yaml -o svg > workflow.svg
+  downbeat graph 01890a5d-ac96-774b-bcce-b302099a8057 -o svg > run.svg
   downbeat graph workflow.yaml -o svg --run 01890a5d-ac96-774b-bcce-b302099a8057 > run.svg`,
-		Args: args(1, 1, "the FILE"),
+		Args: args(1, 1, "the FILE or the ID of a run"),
 		// -o means the form of the drawing here, so that of other commands is not looked at.
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.configure(cmd.InheritedFlags()) },
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -48,18 +50,16 @@ func (a *app) graph(ctx context.Context, file, format, run string) error {
 	if draw == nil {
 		return usage("", "-o %s: graph draws as mermaid, dot, svg or json", format)
 	}
-	if _, err := event.ParseRunID(file); err == nil {
-		return usage("downbeat graph FILE --run "+file, "%s is a run; name the file of its workflow too", file)
+	if id, err := event.ParseRunID(file); err == nil {
+		return a.graphRun(ctx, id, draw)
 	}
 	src, err := a.readFile(file)
 	if err != nil {
 		return err
 	}
-	def, list := a.check(src)
-	f := report.Findings{File: file, Source: src, List: list}
-	if n := f.Count(workflow.SeverityError); def == nil || n > 0 {
-		f.Show(a.err, a.term.Style, workflow.SeverityError)
-		return usage("", "%s is no valid workflow, so it cannot be drawn", file)
+	def, err := a.drawable(file, src)
+	if err != nil {
+		return err
 	}
 	g := graph.Build(def)
 	if run == "" {
@@ -77,15 +77,46 @@ func (a *app) graph(ctx context.Context, file, format, run string) error {
 		if r.Workflow != def.Document.ID() {
 			return usage("", "run %s is of the workflow %s, but %s is %s", id, r.Workflow, file, def.Document.ID())
 		}
-		if r.TasksTruncated {
-			_, _ = fmt.Fprintln(a.err, "more tasks were entered than are listed; the drawing shows the first of them")
-		}
 		return draw(g, a.out, a.overlay(g, r))
 	})
 }
 
+// graphRun draws a run by the definition that it goes by.
+func (a *app) graphRun(ctx context.Context, id event.RunID, draw func(*graph.Graph, io.Writer, *graph.Overlay) error) error {
+	return a.withNode(ctx, func(ctx context.Context, n *server.Node) error {
+		r, err := n.Control.Get(ctx, id)
+		if err != nil {
+			return about(id, err)
+		}
+		src, err := n.Control.Definition(ctx, id)
+		if err != nil {
+			return err
+		}
+		def, err := a.drawable("the definition of run "+id.String(), src)
+		if err != nil {
+			return err
+		}
+		g := graph.Build(def)
+		return draw(g, a.out, a.overlay(g, r))
+	})
+}
+
+// drawable reads a definition; what is invalid cannot be drawn.
+func (a *app) drawable(name string, src []byte) (*workflow.Definition, error) {
+	def, list := a.check(src)
+	f := report.Findings{File: name, Source: src, List: list}
+	if n := f.Count(workflow.SeverityError); def == nil || n > 0 {
+		f.Show(a.err, a.term.Style, workflow.SeverityError)
+		return nil, usage("", "%s is no valid workflow, so it cannot be drawn", name)
+	}
+	return def, nil
+}
+
 // overlay is the run as the drawing takes it.
 func (a *app) overlay(g *graph.Graph, r *view.Run) *graph.Overlay {
+	if r.TasksTruncated {
+		_, _ = fmt.Fprintln(a.err, "more tasks were entered than are listed; the drawing shows the first of them")
+	}
 	now := a.clock.Now()
 	tasks := make([]graph.Activation, len(r.Tasks))
 	for i := range r.Tasks {

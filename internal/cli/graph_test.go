@@ -42,8 +42,8 @@ func TestGraphSaysWhatIsWrong(t *testing.T) {
 	for _, c := range []struct{ args, stdin, want string }{
 		{"graph -", "document: {}", "no valid workflow"},
 		{"graph - -o png", drawn, "mermaid, dot, svg or json"},
-		{"graph", "", "the FILE is missing"},
-		{"graph 01890a5d-ac96-774b-bcce-b302099a8057", "", "downbeat graph FILE --run 01890a5d-ac96-774b-bcce-b302099a8057"},
+		{"graph", "", "the FILE or the ID of a run is missing"},
+		{"graph 01890a5d-ac96-774b-bcce-b302099a8057", "", "there is no run 01890a5d-ac96-774b-bcce-b302099a8057"},
 		{"graph - --run x", drawn, "run id"},
 	} {
 		a := testApp(c.stdin)

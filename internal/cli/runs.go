@@ -17,16 +17,18 @@ import (
 func (a *app) runsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "runs",
-		Short: "List, show, follow and steer runs",
-		Long: `List, show, follow and steer runs. The commands work on the data directory, so
+		Short: "List, show, follow, steer and repair runs",
+		Long: `List, show, follow, steer and repair runs. The commands work on the data directory, so
 they reach the runs of another live process too.`,
 		Example: `  downbeat runs list
   downbeat runs get 01890a5d-ac96-774b-bcce-b302099a8057
-  downbeat runs resume`,
+  downbeat runs resume
+  downbeat runs retry 01890a5d-ac96-774b-bcce-b302099a8057 --dry-run`,
 		Args: a.unknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.listCommand(), a.getCommand(), a.logsCommand(), a.watchCommand(), a.cancelCommand(), a.suspendCommand(), a.resumeCommand())
+	cmd.AddCommand(a.listCommand(), a.getCommand(), a.logsCommand(), a.watchCommand(), a.cancelCommand(), a.suspendCommand(), a.resumeCommand(),
+		a.retryCommand(), a.forkCommand(), a.diffCommand(), a.evalCommand())
 	return cmd
 }
 

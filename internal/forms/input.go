@@ -16,7 +16,11 @@ import (
 // Input makes the input of a run of --input (JSON, @FILE or -) and --set.
 // Without any it is an empty object (D1).
 func Input(stdin io.Reader, text string, given bool, sets []string) (any, error) {
-	var in any = map[string]any{}
+	return Changed(stdin, map[string]any{}, text, given, sets)
+}
+
+// Changed is in, replaced by --input and changed by --set.
+func Changed(stdin io.Reader, in any, text string, given bool, sets []string) (any, error) {
 	if given {
 		v, err := inputValue(stdin, text)
 		if err != nil {
