@@ -45,7 +45,7 @@ func heavy(t *testing.T) {
 // finish waits longer than wait, for what is heavy on a busy machine.
 func finish(tb testing.TB, n *server.Node, id event.RunID) string {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(tb.Context(), 8*time.Minute)
 	defer cancel()
 	res, err := n.Control.Wait(ctx, id)
 	if err != nil {
