@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -18,22 +19,95 @@ import (
 
 func (a *app) logsCommand() *cobra.Command {
 	var task string
+	var follow bool
 	cmd := &cobra.Command{
 		Use:   "logs ID",
 		Short: "Print what the tasks of a run printed",
 		Long: `Print what the tasks of a run printed, task by task, each attempt under its
-name. Secrets are masked.`,
+name. Secrets are masked.
+
+With --follow, lines come as they are printed, whichever process carries the run
+out, each with the name of its task before it, until the run ends or Ctrl-C.`,
 		Example: `  downbeat runs logs 01890a5d-ac96-774b-bcce-b302099a8057
-  downbeat runs logs 01890a5d-ac96-774b-bcce-b302099a8057 --task deploy`,
+  downbeat runs logs 01890a5d-ac96-774b-bcce-b302099a8057 --task deploy
+  downbeat runs logs 01890a5d-ac96-774b-bcce-b302099a8057 --follow`,
 		Args: args(1, 1, "the ID of the run"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withNode(cmd.Context(), func(ctx context.Context, n *server.Node) error {
+				if follow {
+					return a.followLogs(ctx, n, args[0], task)
+				}
 				return a.logs(ctx, n, args[0], task)
 			})
 		},
 	}
 	cmd.Flags().StringVar(&task, "task", "", "only of the task with this `NAME` or reference")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what is printed from now on, until the run ends")
 	return cmd
+}
+
+// followLogs prints lines as tasks print them; those of several tasks mix.
+func (a *app) followLogs(ctx context.Context, n *server.Node, text, task string) error {
+	if a.conf.Output != "text" {
+		return usage("leave out -o, or leave out --follow", "--follow prints lines, and no %s", a.conf.Output)
+	}
+	id, err := runID(text)
+	if err != nil {
+		return err
+	}
+	read := map[string]int64{} // how much of each log was printed
+	look := a.clock.NewTicker(watchEvery)
+	defer look.Stop()
+	for {
+		// Asked first: what was printed before the end is there when the end is.
+		r, err := n.Control.Get(ctx, id)
+		if err == nil {
+			err = a.newLines(ctx, n, id, task, read)
+		}
+		switch {
+		case err != nil:
+			return about(id, err)
+		case r.Status.Ended():
+			return nil
+		case r.Interrupted:
+			return fmt.Errorf("run %s is interrupted and prints nothing until it is resumed", id)
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// newLines prints what was added to the logs of a run since the last look.
+func (a *app) newLines(ctx context.Context, n *server.Node, id event.RunID, task string, read map[string]int64) error {
+	files, err := n.Control.Logs(ctx, id)
+	if err != nil {
+		return err
+	}
+	p := a.outPalette()
+	for _, f := range files {
+		if task != "" && task != f.Name && task != f.Reference {
+			continue
+		}
+		if info, err := os.Stat(f.Path); err == nil && info.Size() == read[f.Path] {
+			continue
+		}
+		name := logName(f)
+		read[f.Path], err = f.RowsFrom(read[f.Path], func(r control.LogRow) error {
+			text := progress.OneLine(r.Text)
+			if r.Stream == "stderr" {
+				text = p.Warn(text)
+			}
+			_, err := fmt.Fprintf(a.out, "%s %s %s\n", p.Dim(r.At.Local().Format("15:04:05.000")), p.Of(name)(name+" |"), text)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("print the log of %s: %w", f.Name, err)
+		}
+	}
+	return nil
 }
 
 func (a *app) logs(ctx context.Context, n *server.Node, text, task string) error {
@@ -85,14 +159,18 @@ func (a *app) logs(ctx context.Context, n *server.Node, text, task string) error
 }
 
 func logTitle(f control.LogFile) string {
+	title := logName(f) + "  " + progress.OneLine(f.Reference)
+	if f.Attempt > 1 {
+		title += "  attempt " + strconv.Itoa(f.Attempt)
+	}
+	return title
+}
+
+func logName(f control.LogFile) string {
 	var b strings.Builder
 	b.WriteString(progress.OneLine(f.Name))
 	for _, i := range f.Iteration {
 		b.WriteString("[" + strconv.Itoa(i) + "]")
-	}
-	b.WriteString("  " + progress.OneLine(f.Reference))
-	if f.Attempt > 1 {
-		b.WriteString("  attempt " + strconv.Itoa(f.Attempt))
 	}
 	return b.String()
 }

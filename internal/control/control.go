@@ -198,27 +198,43 @@ func (c *Control) Logs(ctx context.Context, id event.RunID) ([]LogFile, error) {
 
 // Rows reads the lines of a log and calls each for every one.
 func (f LogFile) Rows(each func(LogRow) error) error {
+	_, err := f.rows(0, true, each)
+	return err
+}
+
+// RowsFrom reads the complete lines of a log from an offset on, for a log that
+// grows, and returns the offset to go on from.
+func (f LogFile) RowsFrom(offset int64, each func(LogRow) error) (int64, error) {
+	return f.rows(offset, false, each)
+}
+
+// rows reads from an offset on; last: also a line that is not complete.
+func (f LogFile) rows(offset int64, last bool, each func(LogRow) error) (int64, error) {
 	file, err := os.Open(f.Path)
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) {
-			return ErrNoLog
+			return offset, ErrNoLog
 		}
-		return fmt.Errorf("read log: %w", err)
+		return offset, fmt.Errorf("read log: %w", err)
 	}
 	defer func() { _ = file.Close() }() // it was only read
+	if _, err := file.Seek(offset, io.SeekStart); err != nil {
+		return offset, fmt.Errorf("read log: %w", err)
+	}
 	lines := bufio.NewReader(file)
 	for {
 		line, err := lines.ReadString('\n')
-		if line != "" {
+		if line != "" && (err == nil || last) {
+			offset += int64(len(line))
 			if err := each(parseRow(strings.TrimSuffix(line, "\n"))); err != nil {
-				return err
+				return offset, err
 			}
 		}
 		if errors.Is(err, io.EOF) {
-			return nil
+			return offset, nil
 		}
 		if err != nil {
-			return fmt.Errorf("read log: %w", err)
+			return offset, fmt.Errorf("read log: %w", err)
 		}
 	}
 }
