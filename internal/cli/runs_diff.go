@@ -73,10 +73,10 @@ func (a *app) showDiff(d *control.Difference) {
 			where += iterationOf(t.Iteration)
 		}
 		line("parted", "at %s, after %s alike", where, progress.Plural(d.Alike, "task"))
-		switch {
-		case t.OnlyIn == "a":
+		switch t.OnlyIn {
+		case "a":
 			line("", "the first entered it, the second did not")
-		case t.OnlyIn == "b":
+		case "b":
 			line("", "the second entered it, the first did not")
 		}
 		if t.StatusA != "" {

@@ -84,7 +84,7 @@ func goldenBytes(t testing.TB) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	m := map[string]string{}
 	for s := bufio.NewScanner(f); s.Scan(); {
 		if name, b, ok := strings.Cut(s.Text(), " "); ok && name != "#" {

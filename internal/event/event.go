@@ -140,11 +140,14 @@ type Secret struct {
 	Value         value.Raw
 }
 
-// CancelRequested, SuspendRequested and ResumeRequested are acts of people.
+// What people do to a run.
 type (
-	CancelRequested  struct{ By, Reason string }
+	// CancelRequested ends the run, as soon as its tasks have ended.
+	CancelRequested struct{ By, Reason string }
+	// SuspendRequested holds the run before its next task.
 	SuspendRequested struct{ By, Reason string }
-	ResumeRequested  struct{ By string }
+	// ResumeRequested lets a suspended run go on.
+	ResumeRequested struct{ By string }
 )
 
 // EvaluationStopped records that the host's guard (time, heap) stopped the

@@ -439,7 +439,6 @@ func (d *driver) goOn() {
 			d.apply(&event.SuspendRequested{})
 		case a == 1 && !calm || i > 150:
 			d.apply(&event.CancelRequested{})
-			calm = true
 			for j := 0; !d.ended && j < 200; j++ {
 				for _, c := range d.m.Outstanding() {
 					d.answer(c, 2)

@@ -18,7 +18,7 @@ func TestDial(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // it only listened
+	defer l.Close()
 	for _, rule := range []string{"localhost", "127.0.0.0/8"} {
 		c, err := outbound.New(outbound.Config{Deny: []string{rule}})
 		if err != nil {

@@ -27,7 +27,7 @@ type Stream struct {
 // Stream makes the call and returns as soon as the answer begins. The caller
 // closes the stream.
 func (c *Client) Stream(ctx context.Context, call *Call) (*Stream, error) {
-	response, _, err := c.send(ctx, call)
+	response, _, err := c.send(ctx, call) //nolint:bodyclose // the stream has it, and its Close
 	if err != nil {
 		return nil, failure(ctx, call, err)
 	}

@@ -126,7 +126,7 @@ func replay(s Segment, hook func(*machine.Machine) machine.Hook) error {
 	}
 }
 
-// ErrSecrets: an expression on recorded data may not read secrets.
+// ErrSecrets says that an expression on recorded data may not read secrets.
 var ErrSecrets = errors.New("the expression reads $secrets, which are not shown")
 
 // evaluating evaluates an expression when the task comes by.

@@ -85,7 +85,7 @@ func (s *stream) open(ctx context.Context) error {
 	if s.last != "" {
 		r.Header.Set("Last-Event-Id", s.last)
 	}
-	if s.response, err = s.link.client.HTTP().RoundTrip(r); err != nil {
+	if s.response, err = s.link.client.HTTP().RoundTrip(r); err != nil { //nolint:bodyclose // close closes it
 		return err
 	}
 	if s.response.StatusCode < 200 || s.response.StatusCode > 299 {

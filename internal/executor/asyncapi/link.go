@@ -173,7 +173,7 @@ func (l *link) decode(m *message) object {
 func (l *link) correlation(m *message, decoded object) string {
 	location := stringOf(objectOf(l.channel.message["correlationId"])["location"])
 	if at, pointer, ok := strings.Cut(strings.TrimPrefix(location, "$message."), "#/"); ok {
-		var v any = decoded["payload"]
+		v := decoded["payload"]
 		if at == "header" {
 			v = decoded["headers"]
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -95,9 +96,7 @@ func (e *engine) request(t *testing.T, arguments object) (*executor.Request, *ex
 }
 
 func with(m, more object) object {
-	for k, v := range more {
-		m[k] = v
-	}
+	maps.Copy(m, more)
 	return m
 }
 

@@ -102,7 +102,7 @@ func (s *session) request(ctx context.Context, method string, params any) (any, 
 			}
 			continue
 		}
-		if string(m.ID) != fmt.Sprint(id) && !(m.Error != nil && (len(m.ID) == 0 || string(m.ID) == "null")) {
+		if string(m.ID) != fmt.Sprint(id) && (m.Error == nil || len(m.ID) != 0 && string(m.ID) != "null") {
 			continue // an answer to nothing that was asked
 		}
 		if m.Error != nil {

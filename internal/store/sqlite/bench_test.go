@@ -151,7 +151,7 @@ func BenchmarkLatency(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer s.Close() //nolint:errcheck // a benchmark
+	defer s.Close()
 	if err := s.Commit(b.Context(), &journal.Batch{Starts: []journal.StartRow{benchStart(1)}}); err != nil {
 		b.Fatal(err)
 	}

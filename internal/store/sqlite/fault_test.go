@@ -198,7 +198,7 @@ func TestADamagedFileIsNamed(t *testing.T) {
 		}
 		s, err = sqlite.Open(t.Context(), dir, sqlite.Options{})
 		if err == nil {
-			defer s.Close() //nolint:errcheck // the file is damaged
+			defer s.Close()
 			_, err = s.Load(t.Context(), runID(1))
 		}
 		if !errors.Is(err, journal.ErrCorrupt) || !strings.Contains(err.Error(), file) {
