@@ -29,6 +29,9 @@ type Hook interface {
 // SetHook lets h look on.
 func (m *Machine) SetHook(h Hook) { m.hook = h }
 
+// BeginItem begins the next item of a map, as the end of another does.
+func (m *Machine) BeginItem(f *state.Frame) { m.beginItem(f) }
+
 // Evaluate evaluates an expression in the scope of a task. It leaves no trace.
 func (m *Machine) Evaluate(f *state.Frame, e *expr.Expr, input any) (any, error) {
 	m.aim(f)

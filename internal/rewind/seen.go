@@ -20,6 +20,8 @@ type seen struct {
 	holds   map[event.Activation]int // which entering of it is put aside
 	counts  map[event.Activation]int // enterings
 	parked  []parked
+	places  map[event.Activation]int // of maps: how many items may be live when one that is held back gives its place up; nil: none does
+	given   map[*state.Sequence]bool // items that have
 	limit   map[event.Activation]int // enterings of the run as it was; nil: this is it
 	entered []Item                   // in order, each activation once
 	known   map[event.Activation]bool
@@ -77,7 +79,30 @@ func (s *seen) Hold(a state.Action) bool {
 		st.Stopped = slices.DeleteFunc(st.Stopped, func(n uint64) bool { return n > st.Ordinal })
 	}
 	s.parked = append(s.parked, parked{a, id, st.Now})
+	if !s.frozen && !fresh && s.places != nil {
+		s.giveUp(a.Seq)
+	}
 	return true
+}
+
+// giveUp lets the next item of a map begin in the place of one that is held
+// back, if the run did begin it: it does not depend on that one.
+func (s *seen) giveUp(q *state.Sequence) {
+	for ; q.Owner != nil; q = q.Owner.Seq {
+		f := q.Owner
+		if f.Node.Op != program.Map || f.Fan == nil || f.Fan.Next >= len(f.Fan.Items) || s.given[q] {
+			continue
+		}
+		next := event.Activation(string(f.ID) + ".m" + strconv.Itoa(f.Fan.Next) + ".0")
+		if s.limit[next] == 0 {
+			continue
+		}
+		s.given[q] = true
+		if s.places[f.ID] == 0 {
+			s.places[f.ID] = f.Live
+		}
+		s.m.BeginItem(f)
+	}
 }
 
 // activationOf is the activation that an entering begins; "" for the end of a list.

@@ -26,8 +26,11 @@ type session struct {
 	stopping event.Activation
 	target   event.Activation // what the run begins at
 	frozen   bool             // the replay stops there
-	m        *machine.Machine
-	seen     *seen
+	// crowded: items that are held back keep their place in their map, for else
+	// more of them would be live than its limit.
+	crowded bool
+	m       *machine.Machine
+	seen    *seen
 }
 
 // maxPasses bounds the replays: each holds back or leaves out something more.
@@ -75,6 +78,10 @@ func (s *session) settle() error {
 		if again {
 			continue
 		}
+		if !s.crowded && s.overcrowded(s.m.State().Root) {
+			s.crowded = true
+			continue
+		}
 		err = s.check()
 		if err != nil && s.freeze() {
 			continue
@@ -82,6 +89,18 @@ func (s *session) settle() error {
 		return err
 	}
 	return errors.New("rewind: the run cannot be brought to rest before that task; choose an earlier one")
+}
+
+// overcrowded reports that more items of a map are live than were at once.
+func (s *session) overcrowded(q *state.Sequence) bool {
+	if q == nil || q.Current == nil {
+		return false
+	}
+	f := q.Current
+	if most := s.seen.places[f.ID]; most > 0 && f.Live > most {
+		return true
+	}
+	return slices.ContainsFunc(f.Seqs, s.overcrowded)
 }
 
 // freeze lets the replay stop where the target is put aside: nothing that is
@@ -153,7 +172,7 @@ func inOrder(r *state.Run) []*state.Frame {
 	for _, f := range r.Waiting {
 		list = append(list, f)
 	}
-	slices.SortFunc(list, func(a, b *state.Frame) int { return int(a.Order) - int(b.Order) }) //nolint:gosec // counts
+	slices.SortFunc(list, func(a, b *state.Frame) int { return int(a.Order) - int(b.Order) })
 	return list
 }
 
@@ -164,6 +183,9 @@ func (s *session) pass() (killer int, err error) {
 	s.seen = newSeen(s.m, s.holds)
 	s.m.SetHook(s.seen)
 	s.early, s.seen.limit = nil, s.past.seen.counts
+	if !s.crowded {
+		s.seen.places, s.seen.given = map[event.Activation]int{}, map[*state.Sequence]bool{}
+	}
 	if s.frozen {
 		s.seen.freezes = s.target
 	}
