@@ -337,6 +337,12 @@ func TestProxy(t *testing.T) {
 		_, err = get(t, c, uri)
 		problem(t, err, event.Forbidden, 403, "egress rules")
 	}
+	// A proxy that is not there is not taken for the server.
+	gone := newClient(t, outbound.Config{Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: "127.0.0.1:1"})})
+	for _, uri := range []string{"http://service.example/", "https://service.example/"} {
+		_, err = get(t, gone, uri)
+		problem(t, err, event.Communication, 500, "the proxy (HTTP_PROXY, HTTPS_PROXY) could not be reached")
+	}
 }
 
 // A body is sent again when the server asks for credentials, or redirects.

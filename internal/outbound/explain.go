@@ -30,10 +30,12 @@ func explain(err error, u *url.URL) string {
 		return fmt.Sprintf("the host %s could not be looked up: %s", dns.Name, dns.Err)
 	}
 	where := u.Host
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Addr != nil {
-		where = op.Addr.String()
+	if op, ok := errors.AsType[*net.OpError](err); ok {
 		if op.Op == "proxyconnect" {
-			return fmt.Sprintf("the proxy could not be reached: %v", op.Err)
+			return fmt.Sprintf("the proxy (HTTP_PROXY, HTTPS_PROXY) could not be reached: %v", op.Err)
+		}
+		if op.Addr != nil {
+			where = op.Addr.String()
 		}
 	}
 	switch {
