@@ -3,6 +3,9 @@
 package process_test
 
 import (
+	"context"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,6 +37,40 @@ func TestLawsEmbedded(t *testing.T) {
 		// A call that the engine cannot interrupt: only the end of the process ends it.
 		Hangs: object{"language": "js", "code": "Array.prototype.indexOf.call({length: 2 ** 53 - 1}, 1)"},
 	})
+}
+
+// A script in a call that the engine cannot interrupt ends with its task.
+func TestEmbeddedCancel(t *testing.T) {
+	t.Parallel()
+	r, _ := executortest.Request(t, "script", object{"language": "js", "code": "console.log('begins'); Array.prototype.indexOf.call({length: 2 ** 53 - 1}, 1)"})
+	begins := make(signal, 1)
+	r.Log = begins
+	cause := errors.New("cancelled")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go func() {
+		<-begins
+		cancel(cause)
+	}()
+	begin := time.Now()
+	if _, err := embedded(0, 0).Execute(ctx, r); !errors.Is(err, cause) {
+		t.Errorf("got %v", err)
+	}
+	if took := time.Since(begin); took > r.Grace+5*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
+// signal is a log that tells when something was printed.
+type signal chan struct{}
+
+func (s signal) Stream(string) io.Writer { return s }
+
+func (s signal) Write(b []byte) (int, error) {
+	select {
+	case s <- struct{}{}:
+	default:
+	}
+	return len(b), nil
 }
 
 // DSL 132, DSL 137, DSL 138, D27
