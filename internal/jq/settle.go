@@ -174,14 +174,10 @@ func settleFloat(f float64) (any, bool) {
 		return nil, true
 	case math.IsInf(f, 0):
 		return math.Copysign(math.MaxFloat64, f), true
-	case f != math.Trunc(f) || math.Abs(f) >= 1e21:
-		return f, false
-	case math.Abs(f) < 1<<53:
-		return int(f), true
+	case f != math.Trunc(f) || math.Abs(f) >= 1<<53:
+		return f, false // as it is written, so as it reads back
 	}
-	// As its digits read: the shortest that mean this float, filled with zeros.
-	n, _ := value.Decode(value.JSON(f))
-	return n, true
+	return int(f), true
 }
 
 func bytesText(n int) string {

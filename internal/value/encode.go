@@ -75,7 +75,9 @@ func appendFloat(dst []byte, f float64) []byte {
 	}
 	f = min(max(f, -math.MaxFloat64), math.MaxFloat64)
 	format := byte('f')
-	if x := math.Abs(f); x != 0 && x < 1e-6 || x >= 1e21 {
+	// From 2^53 on the shortest digits of a whole float are those of another
+	// integer, so it keeps an exponent and reads back as the float that it is.
+	if x := math.Abs(f); x < 1e-6 || x >= 1<<53 {
 		format = 'e'
 	}
 	start := len(dst)
