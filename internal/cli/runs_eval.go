@@ -17,11 +17,11 @@ func (a *app) evalCommand() *cobra.Command {
 		Use:   "eval ID REF EXPRESSION",
 		Short: "Evaluate an expression on the recorded data of a task",
 		Long: `Evaluate an expression on the recorded data of a task of a run: '.' is the task's
-input, or with --output its output; $context, $input, $task, $workflow and the
+input, or with --on-output its output; $context, $input, $task, $workflow and the
 variables of the loops around are as the task saw them. So a correction can be
 tried on real data before a retry.`,
 		Example: `  downbeat runs eval 01890a5d-ac96-774b-bcce-b302099a8057 /do/2/apply '.items | length'
-  downbeat runs eval 01890a5d-ac96-774b-bcce-b302099a8057 fetch --output '.body.total'
+  downbeat runs eval 01890a5d-ac96-774b-bcce-b302099a8057 fetch --on-output '.body.total'
   downbeat runs eval 01890a5d-ac96-774b-bcce-b302099a8057 bill --iteration 3 '$customer.id'`,
 		Args: args(3, 3, "the ID of the run, the REFerence of a task, or the EXPRESSION"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -42,7 +42,7 @@ tried on real data before a retry.`,
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&output, "output", false, "'.' is the output of the task")
+	cmd.Flags().BoolVar(&output, "on-output", false, "'.' is the output of the task")
 	cmd.Flags().StringVar(&iteration, "iteration", "", "which iteration of the loops around, outermost first: `I[,J…]`")
 	return cmd
 }

@@ -75,11 +75,11 @@ func (c *Control) Diff(ctx context.Context, a, b event.RunID) (*Difference, erro
 		d.Workflows = []string{pa.row.Workflow, pb.row.Workflow}
 	}
 	d.Definitions = pa.definition().Digest != pb.definition().Digest
-	d.Input = changesOf(any1(pa.started.Input), any1(pb.started.Input))
+	d.Input = changesOf(plain(pa.started.Input), plain(pb.started.Input))
 	d.path(ra, rb)
 	endA, endB := pa.end(), pb.end()
 	if endA != nil && endB != nil {
-		d.Output = changesOf(any1(endA.Output), any1(endB.Output))
+		d.Output = changesOf(plain(endA.Output), plain(endB.Output))
 		d.ErrorA, d.ErrorB = problemText(endA.Error), problemText(endB.Error)
 		if d.ErrorA == d.ErrorB {
 			d.ErrorA, d.ErrorB = "", ""
@@ -174,7 +174,7 @@ func problemText(p *event.Problem) string {
 	return p.Error()
 }
 
-func any1(raw value.Raw) any {
+func plain(raw value.Raw) any {
 	if raw.IsZero() {
 		return nil
 	}
