@@ -168,7 +168,7 @@ type watching struct {
 	fate           map[event.Activation]rewind.Fate
 	began, retried map[event.Activation]bool
 	keys           map[event.Activation]string
-	broken         bool // one of those that were redone failed, which may end the others
+	broken         bool // one of those that were redone failed or ended the run, and so the others
 }
 
 func (w *watching) step(s *machine.Step) {
@@ -194,6 +194,9 @@ func (w *watching) step(s *machine.Step) {
 	}
 	w.broken = w.broken || s.Ended
 	for _, c := range s.Commands {
+		if _, ok := c.(*machine.CancelAttempt); ok { // by the directive end
+			w.broken = true
+		}
 		if d, ok := c.(*machine.Dispatch); ok {
 			if key := w.keys[d.Activation]; key != "" && key != d.IdempotencyKey {
 				w.t.Fatalf("the idempotency key of %s changed", d.Activation)
