@@ -123,7 +123,7 @@ func (r *run) leaveQueue() {
 	r.early = nil
 	first := r.opening
 	if first.Body == nil {
-		first = event.Event{At: r.stamp(), Body: r.started}
+		first = event.Event{At: r.first, Body: r.started} // as journaled: a replay gives the same timers
 	}
 	r.begin(first)
 	for _, body := range early {

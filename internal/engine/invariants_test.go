@@ -19,6 +19,7 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/machine"
 	"github.com/downbeat-dev/downbeat/internal/program"
 	"github.com/downbeat-dev/downbeat/internal/worker"
+	"github.com/downbeat-dev/downbeat/internal/workflow"
 )
 
 // Invariant 1: a command is never carried out before the event that caused it is durable.
@@ -84,38 +85,59 @@ func TestInvariant2ReplayGivesTheLiveMachine(t *testing.T) {
 				id := submit(t, b.Engine, def, `{}`)
 				for range 5 {
 					synctest.Wait()
-					var events []event.Event
-					for _, row := range rowsOf(t, store, id) {
-						evs, err := b.Decode(t.Context(), id, row.Data)
-						if err != nil {
-							t.Fatal(err)
-						}
-						events = append(events, evs...)
-					}
-					p, err := program.Compile(def, program.Options{Functions: []string{"noop"}})
-					if err != nil {
-						t.Fatal(err)
-					}
-					replayed, err := machine.Replay(p, events)
-					if err != nil {
-						t.Fatal(err)
-					}
-					found := b.Peek(id, func(m *machine.Machine) {
-						if m.Hash() != replayed.Hash() {
-							t.Errorf("hash %x live, %x replayed, after %d events", m.Hash(), replayed.Hash(), len(events))
-						}
-						if d := cmp.Diff(dump(m.Outstanding()), dump(replayed.Outstanding())); d != "" {
-							t.Errorf("outstanding commands (-live +replayed): %s", d)
-						}
-					})
-					if !found {
-						t.Fatal("the run is not live")
-					}
+					liveIsReplayed(t, &b, store, def, id)
 					time.Sleep(3 * time.Second)
 				}
 			})
 		})
 	}
+}
+
+// liveIsReplayed compares a live machine with the replay of its journal.
+func liveIsReplayed(t *testing.T, b *bundle, store *journal.Memory, def *workflow.Definition, id event.RunID) {
+	t.Helper()
+	var events []event.Event
+	for _, row := range rowsOf(t, store, id) {
+		evs, err := b.Decode(t.Context(), id, row.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		events = append(events, evs...)
+	}
+	p, err := program.Compile(def, program.Options{Functions: []string{"noop"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	replayed, err := machine.Replay(p, events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := b.Peek(id, func(m *machine.Machine) {
+		if m.Hash() != replayed.Hash() {
+			t.Errorf("hash %x live, %x replayed, after %d events", m.Hash(), replayed.Hash(), len(events))
+		}
+		if d := cmp.Diff(dump(m.Outstanding()), dump(replayed.Outstanding())); d != "" {
+			t.Errorf("outstanding commands (-live +replayed): %s", d)
+		}
+	})
+	if !found {
+		t.Fatal("the run is not live")
+	}
+}
+
+// Invariant 2: a run that waited for its place began, for its timers too, when its journal says.
+func TestInvariant2QueuedRunReplaysToItsTimers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := journal.NewMemory()
+		b := setup(t, store, nil)
+		def, _ := workflow.Decode([]byte("document: {dsl: '1.0.3', namespace: test, name: q, version: '1.0.0', metadata: {downbeat: {concurrency: {limit: 1}}}}\n" +
+			"do:\n  - w: {wait: '${ .for }'}\n"))
+		submit(t, b.Engine, def, `{"for":"PT2S"}`)
+		second := submit(t, b.Engine, def, `{"for":"PT30S"}`)
+		time.Sleep(3 * time.Second) // the first is over, the second has its place
+		synctest.Wait()
+		liveIsReplayed(t, &b, store, def, second)
+	})
 }
 
 func dump(cs []machine.Command) []string {
