@@ -212,7 +212,7 @@ func (c *checker) schedule(s *workflow.Schedule) {
 func (c *checker) useSection() {
 	for _, k := range c.def.Use.Catalogs {
 		c.unsupported("catalog:remote", k.Pos, "DSL 14, D23", fmt.Sprintf("the catalogue %s cannot be read", source.Quote(k.Name)), "functions of the document and of the default catalogue can be called")
-		c.auth(k.Endpoint.Auth, nil)
+		c.auth(k.Value.Auth, nil)
 	}
 }
 
@@ -223,22 +223,22 @@ func (c *checker) unused() {
 	u := &c.def.Use
 	for i := range u.Authentications {
 		if !c.policies["authentications/"+u.Authentications[i].Name] {
-			c.auth(&u.Authentications[i].Auth, nil)
+			c.auth(&u.Authentications[i].Value, nil)
 		}
 	}
 	for i := range u.Errors {
 		if !c.policies["errors/"+u.Errors[i].Name] {
-			c.errorDef(&u.Errors[i].Error, nil)
+			c.errorDef(&u.Errors[i].Value, nil)
 		}
 	}
 	for i := range u.Retries {
 		if !c.policies["retries/"+u.Retries[i].Name] {
-			c.retry(&u.Retries[i].Retry, []string{"error"})
+			c.retry(&u.Retries[i].Value, []string{"error"})
 		}
 	}
 	for i := range u.Timeouts {
 		if !c.policies["timeouts/"+u.Timeouts[i].Name] {
-			c.timeout(&u.Timeouts[i].Timeout, workflow.TimeoutSite, nil)
+			c.timeout(&u.Timeouts[i].Value, workflow.TimeoutSite, nil)
 		}
 	}
 }

@@ -88,11 +88,7 @@ func (c *compiler) kind(n *Node, t *workflow.Task, tasks workflow.TaskList, vars
 func (c *compiler) raise(r *workflow.Raise, vars []string) *Error {
 	e := r.Error
 	if e == nil {
-		for i := range c.def.Use.Errors {
-			if c.def.Use.Errors[i].Name == r.Name {
-				e = &c.def.Use.Errors[i].Error
-			}
-		}
+		e = c.def.FindError(r.Name)
 	}
 	if e == nil {
 		c.fail("raise: use.errors has no %q", r.Name)
@@ -124,16 +120,9 @@ func (c *compiler) catch(k *workflow.Catch, tasks workflow.TaskList, vars []stri
 		f := c.flow(k.Then, tasks, l)
 		out.Then = &f
 	}
-	r := k.Retry
+	r := c.def.RetryPolicy(k)
 	if r == nil && k.RetryName != "" {
-		for i := range c.def.Use.Retries {
-			if c.def.Use.Retries[i].Name == k.RetryName {
-				r = &c.def.Use.Retries[i].Retry
-			}
-		}
-		if r == nil {
-			c.fail("retry: use.retries has no %q", k.RetryName)
-		}
+		c.fail("retry: use.retries has no %q", k.RetryName)
 	}
 	if r != nil {
 		out.Retry = &Retry{
@@ -336,16 +325,13 @@ func (c *compiler) policy(v any) any {
 	if !ok {
 		return v
 	}
-	for i := range c.def.Use.Authentications {
-		a := &c.def.Use.Authentications[i]
-		if a.Name != name {
-			continue
-		}
-		if a.Auth.Secret != "" {
-			return map[string]any{a.Auth.Scheme: map[string]any{"use": a.Auth.Secret}}
-		}
-		return map[string]any{a.Auth.Scheme: a.Auth.With.Any}
+	switch a := c.def.FindAuth(name); {
+	case a == nil:
+		c.fail("authentication: use.authentications has no %q", name)
+		return v
+	case a.Secret != "":
+		return map[string]any{a.Scheme: map[string]any{"use": a.Secret}}
+	default:
+		return map[string]any{a.Scheme: a.With.Any}
 	}
-	c.fail("authentication: use.authentications has no %q", name)
-	return v
 }

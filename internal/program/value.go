@@ -249,12 +249,12 @@ func (c *compiler) timeout(t *workflow.TimeoutRef, site workflow.Site, vars []st
 		return nil
 	}
 	if t.Name != "" {
-		i := slices.IndexFunc(c.def.Use.Timeouts, func(n workflow.NamedTimeout) bool { return n.Name == t.Name })
-		if i < 0 {
+		named := c.def.FindTimeout(t.Name)
+		if named == nil {
 			c.fail("timeout: use.timeouts has no %q", t.Name)
 			return nil
 		}
-		t = &c.def.Use.Timeouts[i].Timeout
+		t = named
 	}
 	return c.duration(t.After, site, vars)
 }

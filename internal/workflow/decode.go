@@ -43,8 +43,30 @@ func DecodePart(src []byte) (*Definition, []Finding) {
 		return nil, d.findings
 	}
 	sum := sha256.Sum256(src)
-	d.def.Source, d.def.Digest = src, "sha256:"+hex.EncodeToString(sum[:])
+	d.def.Source, d.def.Digest, d.def.names = src, "sha256:"+hex.EncodeToString(sum[:]), d.use
 	return &d.def, d.findings
+}
+
+// DecodeFunction reads a function's own document, one task (DSL 198), that the
+// definition calls name. What it names of use is the definition's.
+func (d *Definition) DecodeFunction(name string, src []byte) (*Task, []Finding) {
+	dec := &decoder{tasks: map[string]string{}, use: d.names}
+	root, findings := source.Read(src, MaxSource)
+	if dec.findings = findings; root == nil {
+		return nil, findings
+	}
+	t := dec.task(source.Key{Pos: root.Pos, Name: name}, root, "/use/functions/"+escape(name))
+	dec.lists = append(dec.lists, jumpList{tasks: TaskList{t}, branches: true})
+	if t != nil {
+		dec.resolveJumps()
+	}
+	source.Sort(dec.findings)
+	return t, dec.findings
+}
+
+// IsURI reports whether `call: name` names a function by its URI (DSL 84).
+func IsURI(name string) bool {
+	return strings.Contains(name, "://") || strings.HasPrefix(name, "file:")
 }
 
 // maxFindings is how many are reported; one more says how many are left out.

@@ -119,7 +119,7 @@ func (d *decoder) authAt(with *source.Node, path string) *Auth {
 // functionName checks the catalogue of name:version@catalog (DSL 84, D23).
 // Whether a plain name exists is for the package check, which knows the default catalogue.
 func (d *decoder) functionName(name string, n *source.Node) {
-	if name == "" || strings.Contains(name, "://") {
+	if name == "" || IsURI(name) {
 		return
 	}
 	base, catalog, found := strings.Cut(name, "@")

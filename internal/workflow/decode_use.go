@@ -67,13 +67,13 @@ func (d *decoder) useSection(n *source.Node) {
 	}
 	d.each(n.Field("authentications"), at{"use", "use.authentications", "DSL 13"}, func(k source.Key, v *source.Node, a at) {
 		if auth := d.auth(v, a, false); auth != nil {
-			u.Authentications = append(u.Authentications, NamedAuth{k.Pos, k.Name, *auth})
+			u.Authentications = append(u.Authentications, Named[Auth]{k.Pos, k.Name, *auth})
 		}
 	})
 	d.each(n.Field("catalogs"), at{"use", "use.catalogs", "DSL 14"}, func(k source.Key, v *source.Node, a at) {
 		if d.properties(v, a, false, []string{"endpoint"}) {
 			if e := v.Field("endpoint"); e != nil {
-				u.Catalogs = append(u.Catalogs, Catalog{k.Pos, k.Name, d.endpoint(e, a.in("endpoint"))})
+				u.Catalogs = append(u.Catalogs, Named[Endpoint]{k.Pos, k.Name, d.endpoint(e, a.in("endpoint"))})
 			} else {
 				d.missing(v, a, "endpoint")
 			}
@@ -81,7 +81,7 @@ func (d *decoder) useSection(n *source.Node) {
 	})
 	d.each(n.Field("errors"), at{"use", "use.errors", "DSL 15"}, func(k source.Key, v *source.Node, a at) {
 		if e := d.errorDef(v, a); e != nil {
-			u.Errors = append(u.Errors, NamedError{k.Pos, k.Name, *e})
+			u.Errors = append(u.Errors, Named[Error]{k.Pos, k.Name, *e})
 		}
 	})
 	d.each(n.Field("functions"), at{"use", "use.functions", "DSL 17"}, func(k source.Key, v *source.Node, a at) {
@@ -93,12 +93,12 @@ func (d *decoder) useSection(n *source.Node) {
 	})
 	d.each(n.Field("retries"), at{"use", "use.retries", "DSL 18"}, func(k source.Key, v *source.Node, a at) {
 		if r := d.retry(v, a); r != nil {
-			u.Retries = append(u.Retries, NamedRetry{k.Pos, k.Name, *r})
+			u.Retries = append(u.Retries, Named[Retry]{k.Pos, k.Name, *r})
 		}
 	})
 	d.each(n.Field("timeouts"), at{"use", "use.timeouts", "DSL 20"}, func(k source.Key, v *source.Node, a at) {
 		if t := d.timeout(v, a); t != nil {
-			u.Timeouts = append(u.Timeouts, NamedTimeout{k.Pos, k.Name, *t})
+			u.Timeouts = append(u.Timeouts, Named[TimeoutRef]{k.Pos, k.Name, *t})
 		}
 	})
 	d.secrets(n.Field("secrets"))

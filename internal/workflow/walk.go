@@ -74,45 +74,30 @@ func (t *Task) Lists() []TaskList {
 	return out
 }
 
-// FindAuth returns the policy called name in use.authentications, or nil.
-func (d *Definition) FindAuth(name string) *Auth {
-	for i := range d.Use.Authentications {
-		if a := &d.Use.Authentications[i]; a.Name == name {
-			return &a.Auth
+// find returns the value called name, or nil.
+func find[T any](list []Named[T], name string) *T {
+	for i := range list {
+		if list[i].Name == name {
+			return &list[i].Value
 		}
 	}
 	return nil
 }
+
+// FindAuth returns the policy called name in use.authentications, or nil.
+func (d *Definition) FindAuth(name string) *Auth { return find(d.Use.Authentications, name) }
 
 // FindError returns the error called name in use.errors, or nil.
-func (d *Definition) FindError(name string) *Error {
-	for i := range d.Use.Errors {
-		if e := &d.Use.Errors[i]; e.Name == name {
-			return &e.Error
-		}
-	}
-	return nil
-}
+func (d *Definition) FindError(name string) *Error { return find(d.Use.Errors, name) }
 
 // FindRetry returns the policy called name in use.retries, or nil.
-func (d *Definition) FindRetry(name string) *Retry {
-	for i := range d.Use.Retries {
-		if r := &d.Use.Retries[i]; r.Name == name {
-			return &r.Retry
-		}
-	}
-	return nil
-}
+func (d *Definition) FindRetry(name string) *Retry { return find(d.Use.Retries, name) }
 
 // FindTimeout returns the timeout called name in use.timeouts, or nil.
-func (d *Definition) FindTimeout(name string) *TimeoutRef {
-	for i := range d.Use.Timeouts {
-		if t := &d.Use.Timeouts[i]; t.Name == name {
-			return &t.Timeout
-		}
-	}
-	return nil
-}
+func (d *Definition) FindTimeout(name string) *TimeoutRef { return find(d.Use.Timeouts, name) }
+
+// FindCatalog returns the endpoint of the catalogue called name in use.catalogs, or nil.
+func (d *Definition) FindCatalog(name string) *Endpoint { return find(d.Use.Catalogs, name) }
 
 // FindFunction returns the function called name in use.functions, or nil.
 func (d *Definition) FindFunction(name string) *Task {
@@ -122,11 +107,11 @@ func (d *Definition) FindFunction(name string) *Task {
 	return nil
 }
 
-// FindCatalog returns the catalogue called name in use.catalogs, or nil.
-func (d *Definition) FindCatalog(name string) *Catalog {
-	for i := range d.Use.Catalogs {
-		if c := &d.Use.Catalogs[i]; c.Name == name {
-			return c
+// FindLinked returns the attachment that holds the function called name, or nil.
+func (d *Definition) FindLinked(name string) *Attachment {
+	for i := range d.Linked {
+		if a := &d.Linked[i]; a.Kind == "function" && a.Name == name {
+			return a
 		}
 	}
 	return nil

@@ -55,6 +55,19 @@ type Definition struct {
 	Digest string
 	// Literal is the whole document as plain values, what $workflow.definition shows.
 	Literal map[string]any
+	// Linked are the documents from elsewhere that were attached to the definition
+	// (package bundle). Their functions stand in Use.Functions.
+	Linked []Attachment
+	names  map[string][]string // what use declares, by section
+}
+
+// Attachment is a document from elsewhere that a definition uses.
+type Attachment struct {
+	Kind    string // "function", "schema" or "script"
+	Name    string // of a function: as `call` names it
+	URI     string // where it was
+	Digest  string // "sha256:" and the hex hash of Content
+	Content []byte
 }
 
 // Document is the head of a definition (DSL 2-6).
@@ -139,6 +152,8 @@ type Resource struct {
 	Pos      Pos
 	Name     string
 	Endpoint Endpoint
+	// Content is what was there when the definition was linked; nil: it was not attached.
+	Content *string
 }
 
 // Endpoint is a URI, URI template or expression, with an authentication (DSL 59).
@@ -164,14 +179,14 @@ type TimeoutRef struct {
 // Use holds what tasks name (DSL 13-21). Lists keep the order of the source.
 type Use struct {
 	Pos             Pos
-	Authentications []NamedAuth
-	Catalogs        []Catalog
-	Errors          []NamedError
+	Authentications []Named[Auth]
+	Catalogs        []Named[Endpoint]
+	Errors          []Named[Error]
 	Extensions      []Extension
 	Functions       TaskList // name and task, as in a task list
-	Retries         []NamedRetry
+	Retries         []Named[Retry]
 	Secrets         []SecretName
-	Timeouts        []NamedTimeout
+	Timeouts        []Named[TimeoutRef]
 }
 
 // SecretName is one entry of use.secrets.
@@ -180,39 +195,11 @@ type SecretName struct {
 	Name string
 }
 
-// Catalog is one entry of use.catalogs.
-type Catalog struct {
-	Pos      Pos
-	Name     string
-	Endpoint Endpoint
-}
-
-// NamedError is one entry of use.errors.
-type NamedError struct {
+// Named is one entry of a map of use.
+type Named[T any] struct {
 	Pos   Pos
 	Name  string
-	Error Error
-}
-
-// NamedTimeout is one entry of use.timeouts.
-type NamedTimeout struct {
-	Pos     Pos
-	Name    string
-	Timeout TimeoutRef
-}
-
-// NamedRetry is one entry of use.retries.
-type NamedRetry struct {
-	Pos   Pos
-	Name  string
-	Retry Retry
-}
-
-// NamedAuth is one entry of use.authentications.
-type NamedAuth struct {
-	Pos  Pos
-	Name string
-	Auth Auth
+	Value T
 }
 
 // Auth is an authentication policy or a reference to one (DSL 154-165).
