@@ -19,7 +19,7 @@ var Features = []string{
 	"catalog:remote", "resource:remote", "schedule", "evaluate:language",
 	"downbeat:concurrency", "downbeat:priority", "downbeat:locks", "downbeat:calendar", "downbeat:schedule", "downbeat:endpoint", "downbeat:webhook",
 	"downbeat:manual", "downbeat:retention", "downbeat:sensitive", "downbeat:shell",
-	"downbeat:on", "downbeat:resources", "downbeat:interrupted", "downbeat:cache", "downbeat:workspace",
+	"downbeat:on", "downbeat:resources", "downbeat:interrupted", "downbeat:cache", "downbeat:workspace", "downbeat:registry",
 }
 
 func (c *checker) supports(feature string) bool {
@@ -49,6 +49,7 @@ func (c *checker) call(k *workflow.Call, p place) {
 		c.unsupported("call:"+k.Name, k.Pos, "DSL 58-83", fmt.Sprintf("call: %s cannot be carried out yet", k.Name), "")
 		c.auth(k.Auth, p.vars)
 		c.arguments(k, p)
+		c.transportOptions(k.With.Field("transport"))
 		return
 	}
 	if k.Map != nil {
@@ -66,6 +67,29 @@ func (c *checker) call(k *workflow.Call, p place) {
 		c.unsupported("catalog:remote", k.Pos, "DSL 84, D23", fmt.Sprintf("the function %s cannot be read from its catalogue", source.Quote(k.Name)), "functions of the document and of the default catalogue can be called")
 	default:
 		c.catalogFunction(k, name, version)
+	}
+}
+
+// transportOptions refuses options of a transport of MCP that have no effect
+// here: the specification leaves open which there are (DSL 81).
+func (c *checker) transportOptions(transport *workflow.Value) {
+	options := transport.Field("options")
+	if options == nil {
+		return
+	}
+	stdio := transport.Field("stdio") != nil
+	for i, key := range options.Keys {
+		if stdio && key == "workingDirectory" {
+			continue
+		}
+		f := workflow.Finding{
+			Pos: options.Fields[i].Pos, Severity: workflow.SeverityUnsupported, Rule: "unsupported/mcp-option", DSL: "DSL 81",
+			Message: fmt.Sprintf("transport.options has %s, which is no option of this runtime", source.Quote(key)), Allowed: "stdio has workingDirectory; http has none, its headers stand in transport.http.headers",
+		}
+		if stdio {
+			f.Suggestion = source.Nearest(key, []string{"workingDirectory"})
+		}
+		c.report(f)
 	}
 }
 

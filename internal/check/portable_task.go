@@ -65,6 +65,8 @@ func (c *checker) portableCall(k *workflow.Call) {
 		c.portableURI(k.With.Field(key))
 	}
 	switch {
+	case k.Name == "grpc":
+		c.portableGRPC(k)
 	case k.Name == "a2a" || k.Name == "mcp":
 		c.since(k.Pos, '2', "DSL 78, DSL 81", "call: "+k.Name)
 	case k.Map != nil:
@@ -87,6 +89,22 @@ func (c *checker) portableCall(k *workflow.Call) {
 	}
 	if k.Foreach != nil {
 		c.hint(k.Foreach.Pos, "portable/foreach", "D34", "`do` sees the event, output.as and export.as what `do` gives; other runtimes apply them before", "")
+	}
+}
+
+// portableGRPC looks at what the standard leaves out of its calls over gRPC.
+func (c *checker) portableGRPC(k *workflow.Call) {
+	if k.With.Field("proto") == nil {
+		c.hint(k.With.Pos, "portable/grpc", "DSL 68", "without proto the server is asked to describe itself; other runtimes want a document", "name it: proto: {endpoint: …}")
+	}
+	if v := k.With.Field("metadata"); v != nil {
+		c.hint(v.Pos, "portable/grpc", "DSL 68", "the standard knows no metadata of a call over gRPC; other runtimes refuse it", "")
+	}
+	if v := k.With.Field("arguments"); v != nil && v.Kind == workflow.ListValue {
+		c.hint(v.Pos, "portable/grpc", "DSL 70", "a list of messages for a client that streams is Downbeat's reading; the standard does not say how to stream", "")
+	}
+	if v := k.With.Field("service").Field("host"); v != nil && strings.Contains(v.String(), "://") {
+		c.hint(v.Pos, "portable/grpc", "DSL 69", "a scheme before the host, which says whether TLS is used, is Downbeat's reading; other runtimes want a name alone", "")
 	}
 }
 

@@ -129,7 +129,7 @@ func orExpr(s shape) shape { return anyOf(s, ref("wrapped")) }
 // of ECMAScript alike.
 const (
 	labelPattern  = `^[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?$`
-	hostPattern   = `^[a-zA-Z0-9](?:[a-zA-Z0-9.-]{0,61}[a-zA-Z0-9])?$`
+	hostPattern   = `^(https?://)?[a-zA-Z0-9](?:[a-zA-Z0-9.-]{0,61}[a-zA-Z0-9])?$`
 	versionTail   = `(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(?:-((?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*))*))?(?:\+([0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*))?`
 	versionNumber = `(0|[1-9][0-9]*)\.` + versionTail
 	number        = `[0-9]+([.,][0-9]+)?`

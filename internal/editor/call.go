@@ -32,11 +32,12 @@ func protocols() []protocol {
 			may("authentication", "", ref("authentication")),
 			httpOutput, redirect)},
 		{"grpc", "Calls a method of a gRPC service.", object(
-			need("proto", "The proto file.", ref("resource")),
-			need("service", "", object(need("name", "", someText), need("host", "", anyOf(pattern(hostPattern), ref("dynamic"))),
-				may("port", "", orExpr(whole(0, 65535))), may("authentication", "", ref("authentication")))),
+			may("proto", "The proto file; without one the server is asked by reflection.", ref("resource")),
+			need("service", "", object(need("name", "", someText), need("host", "A host; https:// before it asks for TLS.", anyOf(pattern(hostPattern), ref("dynamic"))),
+				may("port", "443 by default, which means TLS.", orExpr(whole(0, 65535))), may("authentication", "", ref("authentication")))),
 			need("method", "", someText),
-			may("arguments", "", ref("parameters")))},
+			may("arguments", "The message, or a list of those that the client streams.", anyOf(ref("parameters"), listOf(ref("parameters")))),
+			may("metadata", "Metadata of the call.", ref("headers")))},
 		{"asyncapi", "Sends or receives messages as an AsyncAPI document describes.", asyncAPI()},
 		{"a2a", "Calls an agent by the A2A protocol.", plus(object(
 			need("method", "", words("message/send", "message/stream", "tasks/get", "tasks/list", "tasks/cancel", "tasks/resubscribe", "tasks/pushNotificationConfig/set",

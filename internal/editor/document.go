@@ -154,7 +154,8 @@ func settingDefs() shape {
 				may("cpu", "", shape{"type": "number", "exclusiveMinimum": 0}), may("memory", "", anything), may("slots", "", whole(1, 1000)))),
 			may("interrupted", "What to do when a crash leaves it unknown whether an attempt took effect.", plus(words("repeat", "fault"), shape{"default": "repeat"})),
 			may("cache", "Reuse of an earlier result.", object(need("key", "", text), may("for", "", ref("duration")))),
-			may("workspace", "The working directory of processes: run, task, or a name.", plus(someText, shape{"examples": []any{"run", "task"}}))),
+			may("workspace", "The working directory of processes: run, task, or a name.", plus(someText, shape{"examples": []any{"run", "task"}})),
+			may("registry", "The secret with the credentials of a container's registry.", someText)),
 			shape{"description": "Settings of Downbeat for this task. Other runtimes ignore them."}),
 	}
 }

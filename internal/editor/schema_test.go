@@ -206,7 +206,7 @@ var extra = map[string]string{
 use: {secrets: [s]}
 schedule: {every: PT1H, cron: '0 3 * * *', after: {minutes: 5}, on: {any: [{with: {type: a}, correlate: {k: {from: .a, expect: b}}}], until: {one: {with: {type: b}}}}, read: data}
 do:
-- a: {set: {a: 1}, metadata: {downbeat: {on: {os: linux}, resources: {cpu: 0.5, memory: 1Gi, slots: 2}, interrupted: fault, cache: {key: a, for: PT1H}, workspace: run}}}
+- a: {set: {a: 1}, metadata: {downbeat: {on: {os: linux}, resources: {cpu: 0.5, memory: 1Gi, slots: 2}, interrupted: fault, cache: {key: a, for: PT1H}, workspace: run, registry: harbor}}}
 `,
 }
 

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/downbeat-dev/downbeat/internal/program"
 	"github.com/downbeat-dev/downbeat/internal/workflow"
 )
@@ -180,6 +182,25 @@ func TestTypesOfListeners(t *testing.T) {
 		p := mustCompile(t, "do: [{l: {listen: {to: "+src+"}}}]")
 		if got := strings.Join(p.Node("/do/0/l").Listen.Types, " "); got != want {
 			t.Errorf("%s: %q, want %q", src, got, want)
+		}
+	}
+}
+
+// D38, DSL 133: what metadata.downbeat says of a container goes to its executor.
+func TestSettingsOfContainers(t *testing.T) {
+	t.Parallel()
+	p := mustCompile(t, `
+do:
+- a: {run: {container: {image: alpine}}, metadata: {downbeat: {registry: harbor, resources: {cpu: 0.5, slots: 2}}}}
+- b: {run: {container: {image: alpine}}}
+`)
+	want := []map[string]any{
+		{"return": "stdout", "registry": "harbor", "resources": map[string]any{"cpu": 0.5}},
+		{"return": "stdout"},
+	}
+	for i, n := range p.Root.Nodes {
+		if d := cmp.Diff(want[i], n.Call.Extra); d != "" {
+			t.Errorf("task %d: %s", i, d)
 		}
 	}
 }

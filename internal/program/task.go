@@ -33,7 +33,7 @@ func (c *compiler) node(t *workflow.Task, index int, tasks workflow.TaskList, va
 	n.Extensions = c.extensionsOf(t.Kind)
 	c.kind(n, t, tasks, vars, l)
 	if s := t.Downbeat; s != nil && n.Call != nil && n.Call.Kind == workflow.RunContainer.String() {
-		n.Call.limit(s.Resources)
+		n.Call.settle(s)
 	}
 	return n
 }
@@ -135,11 +135,15 @@ func (c *compiler) catch(k *workflow.Catch, tasks workflow.TaskList, vars []stri
 	return out
 }
 
-// limit hands a container the limits of metadata.downbeat.resources.
-func (k *Call) limit(resources *workflow.Value) {
+// settle hands a container what metadata.downbeat says of it: its limits, and
+// the secret for the registry of its image.
+func (k *Call) settle(s *workflow.TaskSettings) {
+	if s.Registry != "" {
+		k.Extra["registry"] = s.Registry
+	}
 	limits := map[string]any{}
 	for _, name := range []string{"cpu", "memory"} {
-		if v := resources.Field(name); !v.IsZero() {
+		if v := s.Resources.Field(name); !v.IsZero() {
 			limits[name] = v.Any
 		}
 	}

@@ -55,7 +55,7 @@ func Kinds() []executor.Kind {
 // the catalogue above, and the engine, carry out.
 var supported = []string{
 	"call:a2a", "call:grpc", "call:mcp", "call:openapi", "run:container", "auth:oauth2", "auth:oidc",
-	"downbeat:concurrency", "downbeat:priority", "downbeat:sensitive", "downbeat:interrupted", "downbeat:resources", "downbeat:workspace",
+	"downbeat:concurrency", "downbeat:priority", "downbeat:sensitive", "downbeat:interrupted", "downbeat:resources", "downbeat:workspace", "downbeat:registry",
 	"downbeat:retention",
 }
 

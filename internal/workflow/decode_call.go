@@ -27,8 +27,8 @@ var (
 			may("query", orExpr(mapOf(scalarText))), httpOutput, redirect),
 		"openapi": object(false, need("document", resourceShape), need("operationId", someText), may("parameters", parameters),
 			may("authentication", authShape), httpOutput, redirect),
-		"grpc": object(false, need("proto", resourceShape), need("service", object(false, need("name", someText), need("host", host),
-			may("port", orOurExpr(whole(0, 65535))), may("authentication", authShape))), need("method", someText), may("arguments", parameters)),
+		"grpc": object(false, may("proto", resourceShape), need("service", object(false, need("name", someText), need("host", host),
+			may("port", orOurExpr(whole(0, 65535))), may("authentication", authShape))), need("method", someText), may("arguments", messages), may("metadata", headers)),
 		"asyncapi": all(object(false, need("document", resourceShape), may("channel", someText), may("operation", someText),
 			may("server", object(false, need("name", someText), may("variables", parameters))),
 			may("protocol", oneOfWords("amqp", "amqp1", "anypointmq", "googlepubsub", "http", "ibmmq", "jms", "kafka", "mercure", "mqtt", "mqtt5", "nats", "pulsar", "redis", "sns", "solace", "sqs", "stomp", "ws")),
@@ -51,15 +51,24 @@ var (
 	}
 )
 
-// host is a host name (DSL 69).
+// messages are one message, or a list of those that a client streams (DSL 70).
+func messages(d *decoder, n *source.Node, a at) {
+	if n.Kind == ListValue {
+		listOf(parameters)(d, n, a)
+		return
+	}
+	parameters(d, n, a)
+}
+
+// host is a host name (DSL 69), with the scheme before it that says whether TLS is used.
 func host(d *decoder, n *source.Node, a at) {
 	t, ok := n.Scalar.(string)
 	if ok && source.IsDynamic(t) {
 		return
 	}
-	bare := strings.ReplaceAll(t, ".", "-")
+	bare := strings.ReplaceAll(strings.TrimPrefix(strings.TrimPrefix(t, "https://"), "http://"), ".", "-")
 	if !ok || !labelPattern.MatchString(bare) {
-		d.report(Finding{Pos: n.Pos, Rule: a.section + "/value", DSL: "DSL 69", Message: fmt.Sprintf("%s is %s", a.what, n.Describe()), Allowed: "it must be a host name of at most 63 letters, digits, hyphens and dots"})
+		d.report(Finding{Pos: n.Pos, Rule: a.section + "/value", DSL: "DSL 69", Message: fmt.Sprintf("%s is %s", a.what, n.Describe()), Allowed: "it must be a host name of at most 63 letters, digits, hyphens and dots; https:// before it asks for TLS"})
 	}
 }
 
@@ -141,13 +150,9 @@ func (d *decoder) isMap(name string) bool {
 		return false
 	}
 	if versioned {
-		return !contains(d.use["catalogs"], "default")
+		return !slices.Contains(d.use["catalogs"], "default")
 	}
-	return !contains(d.use["functions"], "map")
-}
-
-func contains(names []string, name string) bool {
-	return slices.Contains(names, name)
+	return !slices.Contains(d.use["functions"], "map")
 }
 
 // mapCall is the fan-out (D36).

@@ -2,6 +2,7 @@ package workflow
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -127,7 +128,7 @@ func (d *decoder) language(n *source.Node) {
 	}
 	t, ok := n.Scalar.(string)
 	known := []string{"js", "javascript", "python"}
-	if !ok || contains(known, strings.ToLower(t)) {
+	if !ok || slices.Contains(known, strings.ToLower(t)) {
 		return
 	}
 	d.report(Finding{Pos: n.Pos, Severity: SeverityUnsupported, Rule: "run/script-language", DSL: "DSL 137", Message: fmt.Sprintf("scripts in %s cannot be run", source.Quote(t)), Allowed: "js (or javascript) and python are known", Suggestion: source.Nearest(t, known)})

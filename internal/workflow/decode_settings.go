@@ -14,9 +14,9 @@ var (
 	amount   = func(d *decoder, n *source.Node, a at) { positive(d, n, a) }
 	rate     = orExpr(anything)
 	docKeys  = []string{"concurrency", "priority", "locks", "calendar", "schedule", "endpoint", "webhook", "manual", "retention", "sensitive", "shell"}
-	taskKeys = []string{"on", "resources", "interrupted", "cache", "workspace"}
+	taskKeys = []string{"on", "resources", "interrupted", "cache", "workspace", "registry"}
 
-	endpointSettings = object(false, may("method", oneOfWords("GET", "POST", "PUT", "PATCH", "DELETE")), may("path", path), may("mode", oneOfWords("sync", "async", "stream")),
+	endpointSettings = object(false, may("method", oneOfWords("GET", "POST", "PUT", "PATCH", "DELETE")), may("path", slashed(false, "it must begin with /")), may("mode", oneOfWords("sync", "async", "stream")),
 		may("durability", oneOfWords("strict", "express")), may("rate", rate), may("cors", anything), may("mock", anything))
 	webhookSettings  = object(false, need("provider", someText), may("secret", someText), may("filter", text))
 	resourceSettings = object(false, may("cpu", amount), may("memory", anything), may("slots", whole(1, 1000)))
@@ -24,30 +24,20 @@ var (
 )
 
 func positive(d *decoder, n *source.Node, a at) {
-	switch v := n.Scalar.(type) {
-	case int:
-		if v > 0 {
-			return
-		}
-	case float64:
-		if v > 0 {
-			return
-		}
-	}
-	d.wrong(n, a, "a positive number")
-}
-
-func path(d *decoder, n *source.Node, a at) {
-	text(d, n, a)
-	if s, ok := n.Scalar.(string); ok && !strings.HasPrefix(s, "/") {
-		d.invalid(n, a, "value", fmt.Sprintf("%s is %s", a.what, source.Quote(s)), "it must begin with /")
+	i, _ := n.Scalar.(int)
+	f, _ := n.Scalar.(float64)
+	if i <= 0 && f <= 0 {
+		d.wrong(n, a, "a positive number")
 	}
 }
 
-func pointer(d *decoder, n *source.Node, a at) {
-	text(d, n, a)
-	if s, ok := n.Scalar.(string); ok && s != "" && !strings.HasPrefix(s, "/") {
-		d.invalid(n, a, "value", fmt.Sprintf("%s is %s", a.what, source.Quote(s)), "it must be a JSON pointer such as /customer/iban")
+// slashed is text that begins with a slash, or is nothing at all where that means something.
+func slashed(mayBeEmpty bool, allowed string) shape {
+	return func(d *decoder, n *source.Node, a at) {
+		text(d, n, a)
+		if s, ok := n.Scalar.(string); ok && !strings.HasPrefix(s, "/") && (s != "" || !mayBeEmpty) {
+			d.invalid(n, a, "value", fmt.Sprintf("%s is %s", a.what, source.Quote(s)), allowed)
+		}
 	}
 }
 
@@ -77,7 +67,7 @@ func (d *decoder) documentSettings(n *source.Node) *DocumentSettings {
 		webhookSettings(d, w, setting("webhook"))
 	}
 	if x := n.Field("sensitive"); x != nil {
-		listOf(pointer)(d, x, setting("sensitive"))
+		listOf(slashed(true, "it must be a JSON pointer such as /customer/iban"))(d, x, setting("sensitive"))
 		for _, it := range x.Items {
 			if p, ok := it.Scalar.(string); ok {
 				s.Sensitive = append(s.Sensitive, p)
@@ -137,7 +127,8 @@ func (d *decoder) taskSettings(n *source.Node) *TaskSettings {
 	if !d.properties(n, at{"downbeat", "metadata.downbeat", "D38"}, false, taskKeys) {
 		return nil
 	}
-	s := &TaskSettings{Pos: n.Pos, Interrupted: "repeat", Workspace: d.str(n.Field("workspace"), setting("workspace"), someText), Resources: valueOf(n.Field("resources")), Cache: valueOf(n.Field("cache"))}
+	s := &TaskSettings{Pos: n.Pos, Interrupted: "repeat", Workspace: d.str(n.Field("workspace"), setting("workspace"), someText), Resources: valueOf(n.Field("resources")), Cache: valueOf(n.Field("cache")),
+		Registry: d.str(n.Field("registry"), setting("registry"), someText)}
 	if on := n.Field("on"); on != nil {
 		mapOf(scalarText)(d, on, setting("on"))
 		s.On = map[string]string{}

@@ -51,4 +51,5 @@ type TaskSettings struct {
 	Interrupted string // "repeat" (default) or "fault"
 	Cache       *Value
 	Workspace   string // "run", "task" or a name; "": a directory of the attempt
+	Registry    string // the secret with the credentials of a container's registry
 }
