@@ -28,7 +28,7 @@ type host struct {
 	byID    map[event.RunID]*run
 	bus     []accepted // cloud events, in the order of acceptance
 	applied int
-	answers map[place]int // how often the mocks of a place were asked
+	answers map[place]int // how often a mock was asked at a place, and all of them together
 	asked   map[*Mock]int // highest attempt that was asked for, from 1
 	crashes bool
 	// interrupted: a crash hit an attempt that must not be repeated.
@@ -44,6 +44,7 @@ type place struct {
 	run       event.RunID
 	reference string
 	iteration string
+	mock      *Mock // nil: all together
 }
 
 // run is one run of a case.

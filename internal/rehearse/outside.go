@@ -55,7 +55,7 @@ func (h *host) dispatch(r *run, c *machine.Dispatch) {
 // outcome asks the mocks of a task; ok is false when none answers.
 func (h *host) outcome(r *run, k *Call, iteration []int) (o *Outcome, out any, ok bool) {
 	at := target{r.d, k.Reference}
-	where := place{r.id, k.Reference, fmt.Sprint(iteration)}
+	where := place{r.id, k.Reference, fmt.Sprint(iteration), nil}
 	indexes := make([]any, len(iteration))
 	for i, x := range iteration {
 		indexes[i] = x
@@ -86,7 +86,9 @@ func (h *host) outcome(r *run, k *Call, iteration []int) (o *Outcome, out any, o
 					continue
 				}
 			}
-			n := h.answers[where]
+			own := where
+			own.mock = m // those that another mock answers do not count: a function has one task for many uses
+			n := h.answers[own]
 			i := min(n, len(m.Attempts)-1)
 			h.asked[m] = max(h.asked[m], i+1)
 			o = &m.Attempts[i]
@@ -98,7 +100,8 @@ func (h *host) outcome(r *run, k *Call, iteration []int) (o *Outcome, out any, o
 					return nil, nil, false
 				}
 			}
-			h.answers[where] = n + 1
+			h.answers[own]++
+			h.answers[where]++
 			return o, out, true
 		}
 	}
