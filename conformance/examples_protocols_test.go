@@ -1,0 +1,61 @@
+package conformance_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// readmeShows compares the JSON block of an example's README with what it gives.
+func (e example) readmeShows(t *testing.T) {
+	t.Helper()
+	src, err := os.ReadFile(filepath.Join(root, "examples", e.name, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(src), "```json\n"+e.want+"\n```") {
+		t.Errorf("the README of %s does not show %s", e.name, e.want)
+	}
+}
+
+func grpcInventory(service string, more ...string) example {
+	return example{
+		name: "grpc-inventory", args: append([]string{"grpc-inventory/workflow.yaml", "--input", "@grpc-inventory/order.yaml", "--set", "service=" + service, "--set", "pause=PT0.05S"}, more...),
+		want: `{"order":"o-7","parcel":"p-o-7","pieces":7,"shelves":["B7","C1","A2"],"status":"packed"}`,
+	}
+}
+
+// history is what has happened in the warehouse, as history.yaml tells it.
+func history(t *testing.T, service string) []string {
+	t.Helper()
+	var list []string
+	out := example{}.answer(t, t.TempDir(), "run", "-q", "grpc-inventory/history.yaml", "--set", "service="+service)
+	if err := json.Unmarshal([]byte(out), &list); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return list
+}
+
+// DSL 68, DSL 70: methods of all kinds, by reflection and by a proto file.
+func TestGRPCInventory(t *testing.T) {
+	t.Parallel()
+	service := standIn(t, "grpc-inventory/service", "-addr", "127.0.0.1:0", "-pause", "400ms")
+	e := grpcInventory(service)
+	e.readmeShows(t)
+	// Killed in the middle of the stream: the first shelf has been emptied.
+	took := "o-7: took 3 lamp from B7"
+	if got := e.killedWhen(t, t.TempDir(), func() bool { return slices.Contains(history(t, service), took) }); got != e.want {
+		t.Errorf("got  %s\nwant %s", got, e.want)
+	}
+	once := []string{took, "o-7: took 2 lamp from C1", "o-7: took 2 chair from A2", "o-7: packed 7 pieces"}
+	same(t, history(t, service), once...)
+
+	e = grpcInventory(service, "--set", "order=o-9", "--set", `lines=[{"item":"vase","amount":5}]`, "--set", "proto=grpc-inventory/service/inventory.proto")
+	e.want = `{"order":"o-9","returned":1,"status":"released","why":"shop.inventory.v1.Inventory.Reserve at ` + service +
+		` answered FAILED_PRECONDITION: shelf E2 is empty, the books are wrong"}`
+	e.run(t)
+	same(t, history(t, service), append(once, "o-9: took 1 vase from E1", "o-9: put back 1 pieces: Failed precondition")...)
+}
