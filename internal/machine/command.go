@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/program"
 	"github.com/downbeat-dev/downbeat/internal/value"
 )
 
@@ -28,6 +29,7 @@ type Dispatch struct {
 	Labels             map[string]string // metadata.downbeat.on
 	Workspace          string            // metadata.downbeat.workspace
 	Iteration          []int             // indexes of the loops around, outermost first
+	Scope              *program.Scope    // of conditions about what the attempt receives; else nil
 }
 
 // CancelAttempt asks to end a dispatched attempt. Answered by TaskCancelled, or

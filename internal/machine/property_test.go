@@ -53,7 +53,7 @@ func drawTasks(t *rapid.T, depth int) []any {
 func drawTask(t *rapid.T, depth int) obj {
 	kinds := []string{"set", "noop", "noop", "wait", "listen", "raise", "child", "emit", "background", "function"}
 	if depth > 0 {
-		kinds = append(kinds, "do", "for", "fork", "fork", "try", "try", "map", "try", "foreach")
+		kinds = append(kinds, "do", "for", "fork", "fork", "try", "try", "map", "try", "foreach", "receive")
 	}
 	switch rapid.SampledFrom(kinds).Draw(t, "kind") {
 	case "set":
@@ -78,6 +78,14 @@ func drawTask(t *rapid.T, depth int) obj {
 			"listen":  obj{"to": obj{"any": []any{}, "until": obj{"one": obj{"with": obj{"type": "stop"}}}}},
 			"foreach": obj{"do": drawTasks(t, depth-1), "output": obj{"as": "[$item.x?, $index]"}},
 		}
+	case "receive":
+		return obj{"call": "asyncapi", "with": obj{
+			"document": obj{"endpoint": "file:///x"}, "operation": "o",
+			"subscription": obj{
+				"consume": obj{"until": "${ $context.n == 3 }"},
+				"foreach": obj{"do": drawTasks(t, depth-1), "output": obj{"as": "[$item.x?, $index]"}},
+			},
+		}}
 	case "raise":
 		return obj{"raise": obj{"error": obj{"type": "https://x.y/raised", "status": 400}}}
 	case "child":
@@ -358,7 +366,11 @@ func (d *driver) answer(c machine.Command, kind int) {
 		case 1:
 			d.apply(&event.TaskCancelled{Activation: c.Activation, Attempt: c.Attempt, Unknown: true})
 		default:
-			d.apply(&event.TaskCompleted{Activation: c.Activation, Attempt: c.Attempt, Output: value.FromJSON([]byte(`{"x": 1}`))})
+			output := `{"x": 1}`
+			if c.Kind == "asyncapi" {
+				output = `[{"x": 1}, {"x": 2}]`
+			}
+			d.apply(&event.TaskCompleted{Activation: c.Activation, Attempt: c.Attempt, Output: value.FromJSON([]byte(output))})
 		}
 	case *machine.CancelAttempt:
 		delete(d.open, fmt.Sprintf("%s#%d", c.Activation, c.Attempt))

@@ -19,7 +19,8 @@ func (m *Machine) performCall(f *state.Frame) {
 		return
 	}
 	n := f.Node
-	d := m.newDispatch(n, f.ID, f.Attempt, args, f.Seq.Iter)
+	f.Args = args
+	d := m.dispatchOf(f)
 	if !n.Call.Await { // DSL 131: the run goes on, and its end does not wait for the process
 		m.r.Order++
 		m.r.Background = append(m.r.Background, state.Background{Activation: f.ID, Attempt: f.Attempt, Node: n, Arguments: args, Iteration: f.Seq.Iter, Order: m.r.Order})
@@ -29,15 +30,19 @@ func (m *Machine) performCall(f *state.Frame) {
 		return
 	}
 	f.Phase = state.Dispatched
-	f.Args = args
 	m.r.Expect(f)
 	m.transition(f, Transition{Change: Dispatched, Status: event.Running})
 	m.command(d)
 }
 
-// dispatchOf makes the command of a dispatched frame again.
+// dispatchOf makes the command of a dispatched frame, also when it is given again.
 func (m *Machine) dispatchOf(f *state.Frame) *Dispatch {
-	return m.newDispatch(f.Node, f.ID, f.Attempt, f.Args, f.Seq.Iter)
+	d := m.newDispatch(f.Node, f.ID, f.Attempt, f.Args, f.Seq.Iter)
+	if s := f.Node.Call.Subscription; s != nil {
+		m.aim(f)
+		d.Scope = s.Scope(f.Node.Reference, m.variable)
+	}
+	return d
 }
 
 func (m *Machine) newDispatch(n *program.Node, id event.Activation, attempt int, args any, iteration []int) *Dispatch {
@@ -54,13 +59,16 @@ func (m *Machine) arguments(f *state.Frame, c *program.Call) (any, *event.Proble
 		return f.Input, nil
 	}
 	args, p := m.eval(f, c.With, f.Input)
-	if p != nil || c.Endpoint == nil && c.Code == nil && c.Extra == nil {
+	if p != nil || c.Endpoint == nil && c.Code == nil && c.Extra == nil && c.Subscription == nil {
 		return args, p
 	}
 	given, _ := args.(map[string]any)
 	out := make(map[string]any, len(given)+3)
 	maps.Copy(out, given)
 	maps.Copy(out, c.Extra)
+	if c.Subscription != nil {
+		out["subscription"] = c.Subscription.Complete(out["subscription"])
+	}
 	if c.Code != nil {
 		if out["code"], p = m.eval(f, c.Code, f.Input); p != nil {
 			return nil, p
@@ -142,6 +150,10 @@ func (m *Machine) taskCompleted(b *event.TaskCompleted) {
 	out, p := m.outside(f, b.Output, "the output")
 	if p != nil {
 		m.fault(f, p, "")
+		return
+	}
+	if f.Node.Listen != nil {
+		m.iterateMessages(f, out)
 		return
 	}
 	m.complete(f, out)

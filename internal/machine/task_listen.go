@@ -264,3 +264,23 @@ func (m *Machine) eventHandled(f *state.Frame, s *state.Sequence, v any) {
 		m.transition(f, Transition{Change: Waits, Status: event.Waiting})
 	}
 }
+
+// iterateMessages runs the foreach of a subscription over what its attempt has
+// received, as that of a listen task over events (DSL 76, D34).
+func (m *Machine) iterateMessages(f *state.Frame, received any) {
+	list, ok := received.([]any)
+	if !ok {
+		m.fault(f, program.WrongType(f.Node.Reference, "what the subscription received", "an array of messages", received), "")
+		return
+	}
+	f.Phase = state.Running
+	f.Listen = &state.Listen{Queue: slices.Clone(list), Closed: true}
+	for _, v := range list {
+		if p := m.collect(f, &f.Listen.Bytes, v); p != nil {
+			m.fault(f, p, "")
+			return
+		}
+	}
+	m.handleNext(f)
+	m.heard(f)
+}

@@ -64,11 +64,7 @@ func (c *compiler) listen(n *Node, l *workflow.Listen, vars []string) {
 	n.Listen = &Listener{Read: l.Read}
 	inner := vars
 	if f := l.Foreach; f != nil {
-		inner = with(vars, f.Item, f.At)
-		n.Listen.Foreach, n.Listen.Each, n.Listen.At = true, dollar(f.Item), dollar(f.At)
-		n.Body = c.list(f.Do, inner)
-		n.Listen.Output = c.out(f.Output, workflow.OutputSite, inner)
-		n.Listen.Export = c.out(f.Export, workflow.ExportSite, inner)
+		inner = c.foreach(n, f, vars)
 	}
 	if n.Listen.Read == "" {
 		n.Listen.Read = "data"
@@ -76,6 +72,16 @@ func (c *compiler) listen(n *Node, l *workflow.Listen, vars []string) {
 	n.Listen.To = c.strategy(&l.To, vars, inner)
 	n.Listen.Types, _ = n.Listen.To.types()
 	n.Listen.Correlates = n.Listen.To.correlates()
+}
+
+// foreach compiles what is done with each event or message, and returns the variables there.
+func (c *compiler) foreach(n *Node, f *workflow.Foreach, vars []string) []string {
+	inner := with(vars, f.Item, f.At)
+	n.Listen.Foreach, n.Listen.Each, n.Listen.At = true, dollar(f.Item), dollar(f.At)
+	n.Body = c.list(f.Do, inner)
+	n.Listen.Output = c.out(f.Output, workflow.OutputSite, inner)
+	n.Listen.Export = c.out(f.Export, workflow.ExportSite, inner)
+	return inner
 }
 
 func (c *compiler) strategy(s *workflow.Strategy, vars, inner []string) Strategy {

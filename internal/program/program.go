@@ -103,7 +103,7 @@ type Node struct {
 	Labels             map[string]string
 	Workspace          string
 
-	Body     *List   // of do, for, try, map, function, and a listen's foreach
+	Body     *List   // of do, for, try, map, function, and the foreach of a listen or subscription
 	Branches []*List // of fork: one task each
 	Compete  bool    // of fork
 	Value    *Value  // of set
@@ -204,6 +204,9 @@ type Call struct {
 	Endpoint *Endpoint
 	Code     *Value
 	Extra    map[string]any // "return", "await"
+	// Subscription is set for a call that receives messages; with a foreach for
+	// them, the node has a Listener too.
+	Subscription *Subscription
 	// PassInput: without arguments the task's input is the argument.
 	PassInput bool
 	Await     bool

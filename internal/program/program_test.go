@@ -1,13 +1,16 @@
 package program_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/program"
 	"github.com/downbeat-dev/downbeat/internal/workflow"
 )
@@ -202,5 +205,59 @@ do:
 		if d := cmp.Diff(want[i], n.Call.Extra); d != "" {
 			t.Errorf("task %d: %s", i, d)
 		}
+	}
+}
+
+// DSL 76, 77: conditions about messages are evaluated with the variables of the
+// task, and have the budget of an expression.
+func TestConditionsOfSubscription(t *testing.T) {
+	def, findings := workflow.Decode([]byte(`
+document: {dsl: 1.0.3, namespace: test, name: t, version: 1.0.0}
+use: {secrets: [key]}
+do:
+  - in:
+      call: asyncapi
+      with:
+        document: {endpoint: 'file:///x'}
+        operation: o
+        subscription:
+          filter: '${ .n > $input.min and now > 1 and $secrets.key == "k" }'
+          consume: {until: '${ [range(1e9)] | length > 1 }', for: PT1S}
+`))
+	if def == nil {
+		t.Fatal(findings)
+	}
+	p, err := program.Compile(def, program.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"key"}, p.Secrets); d != "" {
+		t.Error(d)
+	}
+	s := p.Root.Nodes[0].Call.Subscription
+	vars := map[string]any{"$input": map[string]any{"min": 3}, "$secrets": map[string]any{"key": "k"}}
+	scope := s.Scope("/do/0/in", func(name string) any { return vars[name] })
+	filter := `${ .n > $input.min and now > 1 and $secrets.key == "k" }`
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for n, want := range map[int]bool{3: false, 4: true} {
+		if got, err := scope.Evaluate(now, filter, map[string]any{"n": n}); got != want || err != nil {
+			t.Errorf("%d: %v %v", n, got, err)
+		}
+	}
+	_, err = scope.Evaluate(now, `${ [range(1e9)] | length > 1 }`, nil)
+	var problem *event.Problem
+	if !errors.As(err, &problem) || problem.Title != "Expression failed" || problem.Instance != "/do/0/in" {
+		t.Errorf("no bound: %v", err)
+	}
+	if _, err := scope.Evaluate(now, "${ $secrets }", nil); err == nil {
+		t.Error("evaluates what the task has not")
+	}
+	if _, err := (*program.Scope)(nil).Evaluate(now, filter, nil); err == nil {
+		t.Error("a task without conditions has one")
+	}
+	vars["$secrets"] = map[string]any{}
+	_, err = s.Scope("/do/0/in", func(name string) any { return vars[name] }).Evaluate(now, filter, map[string]any{"n": 4})
+	if !errors.As(err, &problem) || problem.Status != 403 { // D17
+		t.Errorf("without the secret: %v", err)
 	}
 }

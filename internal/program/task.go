@@ -196,7 +196,7 @@ func (c *compiler) call(n *Node, k *workflow.Call, vars []string) {
 	switch k.Name {
 	case "http", "grpc", "openapi", "asyncapi", "mcp", "a2a":
 		n.Op = Dispatch
-		n.Call = c.protocol(k, vars)
+		n.Call = c.protocol(n, k, vars)
 		return
 	}
 	if i := c.def.Use.Functions.Index(k.Name); i >= 0 {
@@ -252,7 +252,7 @@ func (c *compiler) function(name string, t *workflow.Task) *List {
 }
 
 // protocol compiles the arguments of one of the protocol calls (DSL 58-83).
-func (c *compiler) protocol(k *workflow.Call, vars []string) *Call {
+func (c *compiler) protocol(n *Node, k *workflow.Call, vars []string) *Call {
 	call := &Call{Kind: k.Name, Await: true}
 	args, _ := k.With.Any.(map[string]any)
 	plain := map[string]any{}
@@ -262,9 +262,7 @@ func (c *compiler) protocol(k *workflow.Call, vars []string) *Call {
 			continue
 		}
 		if k.Name == "asyncapi" && key == "subscription" {
-			// Its filter, conditions and foreach are about each message: they are not evaluated on entry.
-			call.Extra = map[string]any{key: v}
-			continue
+			call.Subscription, v = c.subscription(n, k, v, vars)
 		}
 		plain[key] = v
 	}

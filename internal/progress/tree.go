@@ -260,7 +260,7 @@ func (t *tree) log(a event.Activation, line string) {
 // folds reports that the node's children are iterations of a body.
 func (n *node) folds() bool {
 	switch n.kind {
-	case "for", "call map", "map", "listen", "foreach":
+	case "for", "call map", "map", "listen", "foreach", "call asyncapi":
 		return true
 	}
 	return false

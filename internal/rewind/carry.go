@@ -60,6 +60,8 @@ func fits(s *state.Sequence) error {
 		return fmt.Errorf("the run is inside %s (%s), which had %d %s and has %d in the definition; it must keep them", n.Reference, n.Label, was, what, is)
 	}
 	switch {
+	case n.Op == program.Dispatch && f.Listen != nil && n.Listen == nil:
+		return fmt.Errorf("the run is inside the foreach of %s (%s), which has none in the definition; it must keep it", n.Reference, n.Label)
 	case f.Applied != nil && len(f.Applied) != len(n.Extensions):
 		return differs("extensions", len(f.Applied), len(n.Extensions))
 	case n.Op == program.Fork && f.Fan != nil && len(f.Fan.Results) != len(n.Branches):

@@ -146,10 +146,14 @@ func (s *seen) Saw(f *state.Frame, t *machine.Transition) {
 func outOfTime(f *state.Frame, p *event.Problem) bool {
 	switch f.Node.Op {
 	case program.Do, program.For, program.Fork, program.Try, program.Map, program.Function, program.Listen:
-		return p.Type == event.TypePrefix+event.Timeout && p.Instance == f.Node.Reference
-	case program.NoOp, program.Set, program.Switch, program.Raise, program.Wait, program.Emit, program.Dispatch, program.Child:
+	case program.Dispatch:
+		if f.Listen == nil { // its foreach has not begun
+			return false
+		}
+	case program.NoOp, program.Set, program.Switch, program.Raise, program.Wait, program.Emit, program.Child:
+		return false
 	}
-	return false
+	return p.Type == event.TypePrefix+event.Timeout && p.Instance == f.Node.Reference
 }
 
 func itemOf(f *state.Frame) Item {
