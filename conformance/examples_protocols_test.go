@@ -59,3 +59,42 @@ func TestGRPCInventory(t *testing.T) {
 	e.run(t)
 	same(t, history(t, service), append(once, "o-9: took 1 vase from E1", "o-9: put back 1 pieces: Failed precondition")...)
 }
+
+func agentTools(services string, more ...string) example {
+	return example{
+		name: "agent-tools", env: []string{"DOWNBEAT_SECRET_MODELKEY=rosebud"}, event: "agent-tools/approved.json",
+		args: append([]string{"agent-tools/workflow.yaml", "--set", "url=" + services + "/v1", "--set", "server.url=" + services + "/mcp", "--set", "pause=PT0.05S"}, more...),
+		want: `{"answer":"Checkout had run out of memory. It has been restarted and is up again.","ticket":"OPS-7","tools":["list_services","read_log","restart_service"],"turns":3}`,
+	}
+}
+
+// DSL 81-83, DSL 127: a server of the official SDK over both transports; an act that waits for a person.
+func TestAgentTools(t *testing.T) {
+	t.Parallel()
+	for _, transport := range []string{"url", "program"} {
+		url := standIn(t, "agent-tools/services", "-addr", "127.0.0.1:0")
+		e := agentTools(url)
+		if transport == "program" {
+			program := filepath.Join(bin, "agent-tools-services") // which standIn has built
+			e = agentTools(url, "--set", "server.command=exec "+program+" -stdio -world "+url)
+		}
+		e.readmeShows(t)
+		// Killed while the model waits for leave; it is given while no process is there.
+		data := t.TempDir()
+		if got := e.killedWhen(t, data, func() bool { return e.completed(t, data, "announce") }); got != e.want {
+			t.Errorf("%s: got  %s\nwant %s", transport, got, e.want)
+		}
+		same(t, effects(t, url), "restarted checkout")
+	}
+
+	url := standIn(t, "agent-tools/services", "-addr", "127.0.0.1:0")
+	e := agentTools(url, "--set", "patience=PT0.05S")
+	e.want = `{"answer":"Nothing was done. The last tool said: error: nobody did not allow this","ticket":"OPS-7","tools":["list_services","read_log","restart_service"],"turns":3}`
+	e.run(t)
+	e = agentTools(url, "--set", "question=The disk is full.")
+	e.want = `{"answer":"Nothing was done. The last tool said: error: there is no log of payment","ticket":"OPS-7",` +
+		`"tools":["list_services","read_log","format_disk","read_log","read_log"],"turns":3}`
+	e.run(t)
+	agentTools(url, "--set", "question=Mend everything.").faults(t, "8 turns were not enough for OPS-7")
+	same(t, effects(t, url))
+}

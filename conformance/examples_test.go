@@ -22,6 +22,7 @@ type example struct {
 	name  string
 	args  []string // after `downbeat run`
 	path  string   // directory before PATH
+	env   []string // more variables
 	event string   // file of a cloud event that it waits for
 	want  string
 }
@@ -88,6 +89,7 @@ func (e example) downbeat(t *testing.T, data string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, "downbeat"), append(args, "--data", data)...)
 	cmd.Dir = filepath.Join(root, "examples")
 	cmd.Env = append(os.Environ(), "NO_COLOR=1", "DOWNBEAT_CONFIG=", "XDG_CONFIG_HOME="+data)
+	cmd.Env = append(cmd.Env, e.env...)
 	if e.path != "" {
 		cmd.Env = append(cmd.Env, "PATH="+filepath.Join(root, "examples", e.path)+string(os.PathListSeparator)+environ("PATH"))
 	}
