@@ -110,6 +110,8 @@ var owned = map[string]string{
 	"modernc.org/sqlite":                    "internal/store/sqlite",
 	"zombiezen.com/go/sqlite":               "internal/store/sqlite",
 	"github.com/santhosh-tekuri/jsonschema": "internal/schema",
+	"modernc.org/quickjs":                   "internal/executor/javascript",
+	"modernc.org/libquickjs":                "internal/executor/javascript",
 	"go.yaml.in/yaml":                       "internal/executor/asyncapi internal/executor/openapi internal/source internal/workflow internal/config internal/cli internal/secret internal/control internal/forms",
 	"github.com/spf13/cobra":                "internal/cli",
 	"charm.land/lipgloss":                   "internal/cli internal/progress",

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,13 +21,13 @@ import (
 
 // runFlags are the flags of run.
 type runFlags struct {
+	nodeFlags
+
 	input     string
 	given     bool
 	sets      []string
 	events    []string
 	wait      string
-	secrets   string
-	workflows string
 	labels    map[string]string
 	record    string
 	lifecycle string
@@ -62,8 +61,8 @@ or not supported yet, 3 cancelled, 4 --wait passed, 130 interrupted. After 4 and
 	fl := cmd.Flags()
 	fl.StringVarP(&f.input, "input", "i", "", "input of the run: `JSON`, @FILE (JSON or YAML), or - for stdin")
 	fl.StringArrayVar(&f.sets, "set", nil, "one field of the input, `name=value`; a.b=c nests; the value is JSON when it parses")
-	fl.StringVar(&f.secrets, "secrets", "", "`FILE` of secrets: a YAML or JSON map (also DOWNBEAT_SECRET_<NAME>)")
-	fl.StringVar(&f.workflows, "workflows", "", "`DIR` of definitions that 'run: workflow' may name")
+	f.add(fl)
+	f.addWorkflows(fl)
 	fl.StringVar(&f.wait, "wait", "", "leave the run after this `DURATION`, interrupted and resumable (exit code 4)")
 	fl.StringArrayVar(&f.events, "events", nil, "`FILE` of cloud events to feed: JSON, JSON lines or an array")
 	fl.StringVar(&f.record, "record", "", "make a test of the run: `FILE`.test.yaml")
@@ -96,7 +95,7 @@ func (a *app) run(ctx context.Context, file string, f *runFlags) error {
 	if err != nil {
 		return err
 	}
-	node, err := a.open(ctx, f.secrets, f.workflows)
+	node, err := a.open(ctx, f.nodeFlags)
 	if err != nil {
 		return err
 	}
@@ -242,36 +241,4 @@ func codeOf(s event.Status) int {
 	case event.Faulted, event.Pending, event.Running, event.Waiting, event.Suspended:
 	}
 	return exitFaulted
-}
-
-// open makes a node on the data directory; flags stand over the configuration.
-func (a *app) open(ctx context.Context, secrets, workflows string) (*server.Node, error) {
-	c := server.Config{
-		DataDir: a.conf.Data, SecretsFile: a.conf.Secrets, Workflows: a.conf.Workflows, Grace: a.conf.Grace, Keep: a.conf.Keep, KeepFor: a.conf.KeepFor,
-		Version: Version, Environ: a.environ, Clock: a.clock, Logger: a.notes.Logger(),
-	}
-	if secrets != "" {
-		c.SecretsFile = secrets
-	}
-	if workflows != "" {
-		c.Workflows = workflows
-	}
-	if c.Workflows != "" {
-		if info, err := os.Stat(c.Workflows); err != nil || !info.IsDir() {
-			return nil, usage("", "--workflows %s is no directory", c.Workflows)
-		}
-	}
-	if c.SecretsFile != "" {
-		if _, err := os.Stat(c.SecretsFile); err != nil {
-			return nil, usage("", "read the secrets: %w", err)
-		}
-	}
-	node, err := server.Open(ctx, c)
-	if err != nil {
-		return nil, &exit{code: exitFaulted, err: err, hint: "--data DIR (or DOWNBEAT_DATA) names another data directory"}
-	}
-	for _, w := range node.Warnings {
-		a.notes.Warn(w)
-	}
-	return node, nil
 }

@@ -34,7 +34,7 @@ they reach the runs of another live process too.`,
 
 // withNode opens a node for one command and ends it.
 func (a *app) withNode(ctx context.Context, do func(context.Context, *server.Node) error) error {
-	node, err := a.open(ctx, "", "")
+	node, err := a.open(ctx, nodeFlags{})
 	if err != nil {
 		return err
 	}

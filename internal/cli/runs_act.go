@@ -117,7 +117,7 @@ on there.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.resume(cmd.Context(), args, &f) },
 	}
 	fl := cmd.Flags()
-	fl.StringVar(&f.secrets, "secrets", "", "`FILE` of secrets: a YAML or JSON map (also DOWNBEAT_SECRET_<NAME>)")
+	f.add(fl)
 	fl.StringVar(&f.wait, "wait", "", "leave the runs after this `DURATION`, interrupted and resumable (exit code 4)")
 	return cmd
 }
@@ -133,7 +133,7 @@ func (a *app) resume(ctx context.Context, texts []string, f *runFlags) error {
 			return err
 		}
 	}
-	n, err := a.open(ctx, f.secrets, "")
+	n, err := a.open(ctx, f.nodeFlags)
 	if err != nil {
 		return err
 	}

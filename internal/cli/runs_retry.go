@@ -23,9 +23,11 @@ import (
 
 // repairFlags are the flags of retry and fork.
 type repairFlags struct {
+	nodeFlags
+
 	place, iteration, definition string
 	dry                          bool
-	secrets, workflows, wait     string
+	wait                         string
 	input                        string
 	given                        bool
 	sets                         []string
@@ -38,8 +40,8 @@ func (f *repairFlags) add(cmd *cobra.Command) {
 	fl.StringVar(&f.iteration, "iteration", "", "which iteration of the loops around, outermost first: `I[,J…]`")
 	fl.StringVar(&f.definition, "definition", "", "`FILE` of a corrected definition to go on with")
 	fl.BoolVar(&f.dry, "dry-run", false, "show what would be kept and done again, and begin nothing")
-	fl.StringVar(&f.secrets, "secrets", "", "`FILE` of secrets: a YAML or JSON map (also DOWNBEAT_SECRET_<NAME>)")
-	fl.StringVar(&f.workflows, "workflows", "", "`DIR` of definitions that 'run: workflow' may name")
+	f.nodeFlags.add(fl)
+	f.addWorkflows(fl)
 	fl.StringVar(&f.wait, "wait", "", "leave the run after this `DURATION`, interrupted and resumable (exit code 4)")
 }
 
@@ -152,7 +154,7 @@ func (a *app) repair(ctx context.Context, text string, f *repairFlags, prepare f
 			return err
 		}
 	}
-	node, err := a.open(ctx, f.secrets, f.workflows)
+	node, err := a.open(ctx, f.nodeFlags)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -27,6 +28,13 @@ type Config struct {
 	Grace     time.Duration // that a cancelled task has before it is killed
 	Keep      int           // finished runs kept of each workflow
 	KeepFor   time.Duration // how long finished runs are kept
+	// JavaScript says what runs scripts: "auto", "node" or "embedded".
+	JavaScript string
+	// CA is a file of certificates to trust beside the system's; ClientCert and
+	// ClientKey are what is shown to servers that ask for a certificate.
+	CA, ClientCert, ClientKey string
+	// Deny and Allow are the egress rules: hosts, addresses, networks.
+	Deny, Allow []string
 }
 
 // Source is what Load reads from; a test fills it with its own.
@@ -54,6 +62,12 @@ var settings = []setting{
 	{"grace", func(c *Config, v string) error { return duration(&c.Grace, v) }},
 	{"keep", func(c *Config, v string) error { return number(&c.Keep, v) }},
 	{"keep_for", func(c *Config, v string) error { return duration(&c.KeepFor, v) }},
+	{"javascript", func(c *Config, v string) error { return oneOf(&c.JavaScript, v, "auto", "node", "embedded") }},
+	{"ca", func(c *Config, v string) error { c.CA = v; return nil }},
+	{"client_cert", func(c *Config, v string) error { c.ClientCert = v; return nil }},
+	{"client_key", func(c *Config, v string) error { c.ClientKey = v; return nil }},
+	{"deny", func(c *Config, v string) error { return list(&c.Deny, v) }},
+	{"allow", func(c *Config, v string) error { return list(&c.Allow, v) }},
 }
 
 // Keys lists what a configuration file may hold.
@@ -67,7 +81,7 @@ func Keys() []string {
 
 // Load reads the file, lays the environment over it, and fills in defaults.
 func Load(src Source) (Config, error) {
-	c := Config{Output: "text", Color: "auto", Grace: 10 * time.Second, Keep: 100_000, KeepFor: 30 * 24 * time.Hour}
+	c := Config{Output: "text", Color: "auto", JavaScript: "auto", Grace: 10 * time.Second, Keep: 100_000, KeepFor: 30 * 24 * time.Hour}
 	if src.File == "" {
 		src.File = src.Env("DOWNBEAT_CONFIG")
 	}
@@ -126,7 +140,7 @@ func (c *Config) readFile(file string, given bool) error {
 		}
 	}
 	// Paths of a file start at the file.
-	for _, p := range []*string{&c.Data, &c.Workflows, &c.Secrets} {
+	for _, p := range []*string{&c.Data, &c.Workflows, &c.Secrets, &c.CA, &c.ClientCert, &c.ClientKey} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(filepath.Dir(file), *p)
 		}
@@ -139,15 +153,35 @@ func (c *Config) setKey(key string, v *yaml.Node) error {
 		if s.key != key {
 			continue
 		}
-		if v.Kind != yaml.ScalarNode {
+		text, ok := textOf(key, v)
+		if !ok {
 			return fmt.Errorf("%s: want one value", key)
 		}
-		if err := s.set(c, v.Value); err != nil {
+		if err := s.set(c, text); err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
 		return nil
 	}
 	return fmt.Errorf("unknown setting %q; there are %v", key, Keys())
+}
+
+// textOf is what a setting has in the file, as it stands in the environment:
+// the elements of a list with commas between them.
+func textOf(key string, v *yaml.Node) (string, bool) {
+	if v.Kind == yaml.ScalarNode {
+		return v.Value, true
+	}
+	if v.Kind != yaml.SequenceNode || key != "deny" && key != "allow" {
+		return "", false
+	}
+	parts := make([]string, len(v.Content))
+	for i, x := range v.Content {
+		if x.Kind != yaml.ScalarNode {
+			return "", false
+		}
+		parts[i] = x.Value
+	}
+	return strings.Join(parts, ","), true
 }
 
 func upper(key string) string {
@@ -174,6 +208,16 @@ func duration(dst *time.Duration, v string) error {
 		return fmt.Errorf("%q is no duration such as 10s or 720h", v)
 	}
 	*dst = d
+	return nil
+}
+
+func list(dst *[]string, v string) error {
+	*dst = nil
+	for part := range strings.SplitSeq(v, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			*dst = append(*dst, part)
+		}
+	}
 	return nil
 }
 

@@ -56,7 +56,42 @@ func TestEnvironmentStandsOverTheFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := config.Config{Data: filepath.Join(filepath.Dir(file), "state"), Output: "json", Color: "auto", Grace: 3 * time.Second, Keep: 7, KeepFor: 720 * time.Hour}
+	want := config.Config{Data: filepath.Join(filepath.Dir(file), "state"), Output: "json", Color: "auto", JavaScript: "auto", Grace: 3 * time.Second, Keep: 7, KeepFor: 720 * time.Hour}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+// The guide has every setting, with its variable.
+func TestGuideHasEverySetting(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/guide/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range config.Keys() {
+		for _, want := range []string{"`" + key + "`", "`DOWNBEAT_" + strings.ToUpper(key) + "`"} {
+			if !strings.Contains(string(page), want) {
+				t.Errorf("docs/guide/configuration.md does not have %s", want)
+			}
+		}
+	}
+}
+
+func TestNetworkAndScripts(t *testing.T) {
+	t.Parallel()
+	file := write(t, "ca: tls/ca.pem\nclient_cert: /etc/me.pem\nclient_key: me.key\njavascript: embedded\ndeny: [169.254.0.0/16, '*.internal']\n")
+	src := source(map[string]string{"DOWNBEAT_CONFIG": file, "DOWNBEAT_ALLOW": "example.com, 10.0.0.0/8,"}, "linux")
+	got, err := config.Load(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Dir(file)
+	want := config.Config{
+		Data: "/home/ada/.local/share/downbeat", Output: "text", Color: "auto", JavaScript: "embedded", Grace: 10 * time.Second, Keep: 100_000, KeepFor: 720 * time.Hour,
+		CA: filepath.Join(dir, "tls/ca.pem"), ClientCert: "/etc/me.pem", ClientKey: filepath.Join(dir, "me.key"),
+		Deny: []string{"169.254.0.0/16", "*.internal"}, Allow: []string{"example.com", "10.0.0.0/8"},
+	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
@@ -71,6 +106,9 @@ func TestMistakesAreNamedWithTheirPlace(t *testing.T) {
 		"- a\n":                    `want a map of settings`,
 		"a: [\n":                   `config.yaml: yaml:`,
 		"data: {a: b}\n":           `data: want one value`,
+		"keep: [1]\n":              `keep: want one value`,
+		"allow: [{a: b}]\n":        `allow: want one value`,
+		"javascript: deno\n":       `javascript: "deno" is none of [auto node embedded]`,
 	} {
 		src := source(nil, "linux")
 		src.File = write(t, text)

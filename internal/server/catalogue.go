@@ -10,6 +10,7 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/executor/container"
 	"github.com/downbeat-dev/downbeat/internal/executor/grpc"
 	"github.com/downbeat-dev/downbeat/internal/executor/http"
+	"github.com/downbeat-dev/downbeat/internal/executor/javascript"
 	"github.com/downbeat-dev/downbeat/internal/executor/mcp"
 	"github.com/downbeat-dev/downbeat/internal/executor/noop"
 	"github.com/downbeat-dev/downbeat/internal/executor/openapi"
@@ -32,7 +33,9 @@ func catalogue(c *Config) (*executor.Catalog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare calls over HTTP: %w", err)
 	}
-	processes := process.New(process.Config{Environment: c.Environ, Grace: c.Grace})
+	processes := process.New(process.Config{
+		Environment: c.Environ, Grace: c.Grace, JavaScript: c.JavaScript, Embedded: javascript.Command(0, 0),
+	})
 	return executor.NewCatalog(
 		executor.Entry{Kind: container.Kind(), Executor: container.New(container.Config{Environment: c.Environ, Grace: c.Grace})},
 		executor.Entry{Kind: grpc.Kind(), Executor: grpc.New(client, c.Version)},

@@ -48,6 +48,7 @@ type Config struct {
 	Grace       time.Duration // of cancelled attempts; 0: 10 s
 	Keep        int           // finished runs of a workflow that does not say otherwise; 0: 100,000
 	KeepFor     time.Duration // how long those are kept; 0: 30 days
+	JavaScript  string        // what runs scripts: "node", "embedded"; "auto" or "": node where there is one
 	Logger      *slog.Logger
 	HTTP        HTTP
 	// Clock is the system's unless a test says otherwise.

@@ -1,4 +1,4 @@
-//go:build linux || darwin
+//go:build (linux || darwin) && !race
 
 package process_test
 
@@ -164,5 +164,59 @@ func TestEmbeddedStandsIn(t *testing.T) {
 	needs(t, "node")
 	if got, err := execute(process.Config{Environment: os.Environ(), Embedded: javascript.Command(0, 0)}); err != nil || got != "node" {
 		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+// D27: what a script gives has the same shape whichever engine ran it: each of
+// the scripts under each `return`, by node and by the embedded engine.
+func TestSameShape(t *testing.T) {
+	t.Parallel()
+	needs(t, "node")
+	by := func(engine string) func(object) any {
+		e := process.New(process.Config{Environment: os.Environ(), JavaScript: engine, Embedded: javascript.Command(0, 0)})
+		return func(arguments object) any {
+			r, log := executortest.Request(t, "script", arguments)
+			got, err := e.Execute(t.Context(), r)
+			log.Close()
+			if p, ok := errors.AsType[*event.Problem](err); ok {
+				// The words of an engine and the place in its own files are its own.
+				return object{"type": p.Type, "status": p.Status, "title": p.Title, "exitCode": p.More["exitCode"], "members": len(p.More)}
+			}
+			if err != nil {
+				t.Fatalf("%v: %v", arguments, err)
+			}
+			return got.Output
+		}
+	}
+	node, embedded := by("node"), by("embedded")
+	scripts := []string{
+		"console.log('a\\n\\nb\\n\\n')", "console.log(''); console.error('e\\n')", "1", "process.stdout.write('no newline')",
+		"console.log({a: [1, {b: null}], c: 'é\\u{1F600}'}, undefined, 10n, new Map([[1, 2]]), [,1], -0)", "console.log(JSON.stringify({a: 1e21, b: -0, c: [undefined]}))",
+		"process.exitCode = 3; console.log('x')", "process.exit(300)", "throw new TypeError('broken')", "let a = ;", "Promise.reject(new Error('lost'))",
+		"setTimeout(() => { console.log('late'); process.exit(7) }, 1); console.log('early')", "console.log(process.argv.slice(2), process.env.K)",
+		"const x = await Promise.resolve(1); console.log(x)", "export const x = 1; console.log(typeof require)",
+	}
+	for _, code := range scripts {
+		for _, result := range []string{"stdout", "code", "none"} {
+			arguments := object{"language": "js", "code": code, "return": result, "arguments": []any{"a b", 1.5, true}, "environment": object{"K": "v"}}
+			if d := cmp.Diff(node(arguments), embedded(arguments)); d != "" {
+				t.Errorf("%s, return: %s: %s", code, result, d)
+			}
+		}
+		// stderr of a failing script is the engine's own.
+		shape := func(run func(object) any) any {
+			m, ok := run(object{"language": "js", "code": code, "return": "all"}).(map[string]any)
+			if !ok {
+				return nil
+			}
+			text, isText := m["stderr"].(string)
+			if m["code"] == 1 {
+				return []any{m["code"], m["stdout"], isText, text != "", len(m)}
+			}
+			return []any{m["code"], m["stdout"], text, len(m)}
+		}
+		if d := cmp.Diff(shape(node), shape(embedded)); d != "" {
+			t.Errorf("%s, return: all: %s", code, d)
+		}
 	}
 }
