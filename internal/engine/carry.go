@@ -123,7 +123,7 @@ func (r *run) dispatch(d *machine.Dispatch, again bool, answer event.Body) {
 		return
 	}
 	a := &worker.Attempt{
-		Answer: answer, Workspace: d.Workspace, Priority: r.def.Priority, Iteration: d.Iteration, SecretNames: r.def.SecretNames,
+		Answer: answer, Workspace: d.Workspace, Priority: r.def.Priority, Iteration: d.Iteration, SecretNames: r.def.SecretNames, Evaluate: d.Scope.Evaluate,
 	}
 	r.fill(&a.Request, d)
 	r.spaces = r.spaces || d.Workspace != ""

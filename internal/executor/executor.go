@@ -55,10 +55,11 @@ type Request struct {
 	Log Log
 	// Bind journals what the attempt is about to start outside; it returns when that is durable. Never nil.
 	Bind func(ctx context.Context, handle any) error
-	// Evaluate evaluates an expression of the arguments that is about what the
+	// Evaluate evaluates a condition of the arguments that is about what the
 	// attempt meets, as the filter of a subscription is, with input as its `.`
-	// and the task's variables; nil where the caller offers none.
-	Evaluate func(ctx context.Context, expression string, input any) (any, error)
+	// and the task's variables, as they were on entry; it gives true or false.
+	// The condition is named by its text. Nil where the caller offers none.
+	Evaluate func(ctx context.Context, condition string, input any) (any, error)
 	// Directory is the working directory for processes: the workspace that the
 	// task asks for, else the directory of the run, else one of the attempt's own.
 	Directory string

@@ -7,6 +7,7 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/check"
 	"github.com/downbeat-dev/downbeat/internal/executor"
 	"github.com/downbeat-dev/downbeat/internal/executor/a2a"
+	"github.com/downbeat-dev/downbeat/internal/executor/asyncapi"
 	"github.com/downbeat-dev/downbeat/internal/executor/container"
 	"github.com/downbeat-dev/downbeat/internal/executor/grpc"
 	"github.com/downbeat-dev/downbeat/internal/executor/http"
@@ -40,6 +41,7 @@ func catalogue(c *Config) (*executor.Catalog, error) {
 		executor.Entry{Kind: container.Kind(), Executor: container.New(container.Config{Environment: c.Environ, Grace: c.Grace})},
 		executor.Entry{Kind: grpc.Kind(), Executor: grpc.New(client, c.Version)},
 		executor.Entry{Kind: a2a.Kind(), Executor: a2a.New(client, c.Version)},
+		executor.Entry{Kind: asyncapi.Kind(), Executor: asyncapi.New(client, c.Version)},
 		executor.Entry{Kind: http.Kind(), Executor: http.New(client, c.Version)},
 		executor.Entry{Kind: mcp.Kind(), Executor: mcp.New(client, processes, c.Version)},
 		executor.Entry{Kind: noop.Kind(), Executor: noop.Executor{}},
@@ -51,13 +53,13 @@ func catalogue(c *Config) (*executor.Catalog, error) {
 
 // Kinds describes all that tasks can do, sorted by name; `map` is the machine's own.
 func Kinds() []executor.Kind {
-	return []executor.Kind{a2a.Kind(), container.Kind(), grpc.Kind(), http.Kind(), reference.Map, mcp.Kind(), noop.Kind(), openapi.Kind(), process.Script(), process.Shell()}
+	return []executor.Kind{a2a.Kind(), asyncapi.Kind(), container.Kind(), grpc.Kind(), http.Kind(), reference.Map, mcp.Kind(), noop.Kind(), openapi.Kind(), process.Script(), process.Shell()}
 }
 
 // supported are the parts of the language that check.Features names and that
 // the catalogue above, and the engine, carry out.
 var supported = []string{
-	"call:a2a", "call:grpc", "call:mcp", "call:openapi", "run:container", "auth:oauth2", "auth:oidc",
+	"call:a2a", "call:asyncapi", "call:grpc", "call:mcp", "call:openapi", "run:container", "auth:oauth2", "auth:oidc",
 	"downbeat:concurrency", "downbeat:priority", "downbeat:sensitive", "downbeat:interrupted", "downbeat:resources", "downbeat:workspace", "downbeat:registry",
 	"downbeat:retention",
 }

@@ -59,6 +59,14 @@ func (w *Worker) prepare(j *job) (*prepared, error) {
 			return context.Cause(ctx)
 		}
 	}
+	if j.Evaluate != nil {
+		q.Evaluate = func(ctx context.Context, condition string, input any) (any, error) {
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
+			return j.Evaluate(w.o.Clock.Now(), condition, input)
+		}
+	}
 	for _, name := range j.SecretNames {
 		// Known before the first line is printed; an absent one matters only to who asks for it.
 		if v, err := w.o.Secrets.Secret(context.Background(), name); err == nil { //nolint:forbidigo // a local look-up

@@ -43,7 +43,7 @@ type Options struct {
 
 // Attempt is one attempt to carry out.
 type Attempt struct {
-	Request executor.Request // Secrets, Log, Bind, Directory and Grace are the worker's to fill
+	Request executor.Request // Secrets, Log, Bind, Evaluate, Directory and Grace are the worker's to fill
 	// Handle is what an earlier process started for this attempt; it is ended or awaited first.
 	Handle any
 	// Answer, when set, is the answer after that: the attempt itself is not repeated.
@@ -52,6 +52,8 @@ type Attempt struct {
 	Priority    int      // of the run
 	Iteration   []int    // for the log
 	SecretNames []string // that the definition lists; others are not given
+	// Evaluate evaluates a condition of the task about what the attempt meets; now is what `now` gives.
+	Evaluate func(now time.Time, condition string, input any) (any, error)
 	// Done gets the answer, once.
 	Done func(event.Body)
 	// Bind begins to journal a handle and gives the channel that tells when it is durable.

@@ -23,8 +23,8 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/outbound"
 )
 
-// arguments is `with` of a call (DSL 73). What is about each message of a
-// subscription is not evaluated yet.
+// arguments is `with` of a call (DSL 73). The conditions about each message of
+// a subscription are not evaluated yet: Request.Evaluate does it.
 type arguments struct {
 	Document       resource      `json:"document" required:"true" doc:"The AsyncAPI document: where it is, and how to authenticate there."`
 	Channel        string        `json:"channel" doc:"The channel, of version 2 of AsyncAPI."`
@@ -163,7 +163,7 @@ func (e *Executor) execute(ctx context.Context, r *executor.Request, a *argument
 	case (a.Message == nil) == (a.Subscription == nil):
 		return executor.Result{}, invalid("give either /message, to publish, or /subscription, to receive")
 	}
-	p, err := readPolicy(ctx, r, a.Subscription)
+	p, err := readPolicy(r, a.Subscription)
 	if err != nil {
 		return executor.Result{}, err
 	}

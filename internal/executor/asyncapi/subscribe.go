@@ -3,7 +3,6 @@ package asyncapi
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
@@ -25,16 +24,15 @@ type policy struct {
 // errEnough ends a subscription whose duration is over.
 var errEnough = errors.New("asyncapi: the duration of the subscription is over")
 
-// readPolicy reads a subscription, DSL 76 and 77. Duration and amount may be
-// expressions, which are evaluated once.
-func readPolicy(ctx context.Context, r *executor.Request, s *subscription) (*policy, error) {
+// readPolicy reads a subscription, DSL 76 and 77.
+func readPolicy(r *executor.Request, s *subscription) (*policy, error) {
 	if s == nil {
 		return nil, nil // the call publishes
 	}
 	c := s.Consume
 	p := &policy{filter: s.Filter, while: c.While, until: c.Until, evaluate: r.Evaluate}
 	if s.Foreach != nil {
-		return nil, invalid("/subscription/foreach is not carried out here; iterate over the output with a task after this one")
+		return nil, invalid("/subscription/foreach is not for who receives: its tasks run after that")
 	}
 	given := 0
 	for _, there := range []bool{c.Amount != nil, c.While != "", c.Until != ""} {
@@ -50,21 +48,13 @@ func readPolicy(ctx context.Context, r *executor.Request, s *subscription) (*pol
 			return nil, invalid("/subscription: expressions cannot be evaluated here")
 		}
 	}
-	amount, err := dynamic(ctx, r, c.Amount)
-	if err != nil {
-		return nil, err
-	}
-	if n, ok := amount.(int); ok && n > 0 {
+	if n, ok := c.Amount.(int); ok && n > 0 {
 		p.amount = n
-	} else if amount != nil {
-		return nil, invalid("/subscription/consume/amount must be a whole number from 1, not %.40s", value.JSON(value.Normalize(amount)))
+	} else if c.Amount != nil {
+		return nil, invalid("/subscription/consume/amount must be a whole number from 1, not %.40s", value.JSON(value.Normalize(c.Amount)))
 	}
-	lasts, err := dynamic(ctx, r, c.For)
-	if err != nil {
-		return nil, err
-	}
-	if lasts != nil {
-		d, err := value.DurationFromValue(lasts)
+	if c.For != nil {
+		d, err := value.DurationFromValue(c.For)
 		if err != nil || d.Std() <= 0 {
 			return nil, invalid("/subscription/consume/for must be a duration above zero, like {seconds: 10} or PT10S")
 		}
@@ -73,29 +63,10 @@ func readPolicy(ctx context.Context, r *executor.Request, s *subscription) (*pol
 	return p, nil
 }
 
-// dynamic evaluates a value that is an expression.
-func dynamic(ctx context.Context, r *executor.Request, v any) (any, error) {
-	s, ok := v.(string)
-	if !ok || !strings.HasPrefix(strings.TrimSpace(s), "${") {
-		return v, nil
-	}
-	if r.Evaluate == nil {
-		return nil, invalid("/subscription: expressions cannot be evaluated here")
-	}
-	return r.Evaluate(ctx, s, nil)
-}
-
 // truth evaluates a condition about a message.
-func (p *policy) truth(ctx context.Context, expression string, m any) (bool, error) {
-	v, err := p.evaluate(ctx, expression, m)
-	if err != nil {
-		return false, err
-	}
-	b, ok := v.(bool)
-	if !ok {
-		return false, executor.NewProblem(event.Expression, 400, "Not a condition", "%s gave a value of type %s; it must be true or false", expression, value.TypeName(v))
-	}
-	return b, nil
+func (p *policy) truth(ctx context.Context, condition string, m any) (bool, error) {
+	v, err := p.evaluate(ctx, condition, m)
+	return v == true, err
 }
 
 // ends reports whether the subscription is over after a message.
