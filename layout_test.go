@@ -24,6 +24,7 @@ var layers = map[string]string{
 	"internal/source":     "internal/value",
 	"internal/workflow":   "internal/source internal/value",
 	"internal/event":      "internal/value",
+	"internal/bundle":     "internal/source internal/workflow",
 	"internal/jq":         "internal/value",
 	"internal/expr":       "internal/jq internal/value",
 	"internal/schema":     "internal/value",
@@ -59,7 +60,7 @@ var layers = map[string]string{
 	// The engine room: owns goroutines and the clock; sees ports only.
 	"internal/lifecycle":   "",
 	"internal/feed":        "internal/event internal/machine",
-	"internal/definitions": "internal/event internal/journal internal/machine internal/program internal/value internal/workflow",
+	"internal/definitions": "internal/bundle internal/event internal/journal internal/machine internal/program internal/value internal/workflow",
 	"internal/history":     "internal/definitions internal/event internal/journal internal/machine internal/program internal/value internal/view",
 	"internal/control":     "internal/machine internal/rewind internal/history internal/definitions internal/feed internal/workflow internal/event internal/check internal/program internal/journal internal/lifecycle internal/value internal/view internal/engine",
 	"internal/engine":      "internal/history internal/definitions internal/feed internal/workflow internal/event internal/program internal/machine internal/view internal/journal internal/lifecycle internal/worker internal/executor internal/secret internal/value",
@@ -94,6 +95,7 @@ var banned = map[string]string{
 	"internal/state":      impure + " context",
 	"internal/machine":    impure + " context",
 	"internal/editor":     impure + " context",
+	"internal/bundle":     impure + " context",
 	"internal/graph":      impure + " context",
 	"internal/view":       impure + " context",
 	"internal/rewind":     impure + " context",
@@ -120,7 +122,7 @@ var owned = map[string]string{
 // testOnly packages may be imported by _test.go files alone.
 var testOnly = []string{"internal/sim", "internal/journal/journaltest", "internal/store/storetest", "internal/executor/executortest"}
 
-const maxFile, maxPackage, maxRing = 600, 3000, 27000 // lines, tests and generated files aside
+const maxFile, maxPackage, maxRing = 600, 3000, 28000 // lines, tests and generated files aside
 
 // wide packages are many small files that do not call each other (ADR 9).
 var wide = map[string]int{"internal/cli": 4500}
@@ -199,6 +201,6 @@ func TestLayers(t *testing.T) {
 		}
 	}
 	if ring > maxRing {
-		t.Errorf("the language has %d lines; at most %d (ADR 9)", ring, maxRing)
+		t.Errorf("the language has %d lines; at most %d (ADR 9, 11)", ring, maxRing)
 	}
 }

@@ -116,6 +116,19 @@ func (c *checker) functionInput(k *workflow.Call, f Function) {
 	}
 }
 
+// bodyInput checks the arguments of a function that is written in the DSL by the
+// schema of its input. Without arguments its input is {} (D24).
+func (c *checker) bodyInput(k *workflow.Call, f *workflow.Task) {
+	if f.Input == nil || f.Input.Schema == nil || f.Input.Schema.Document.IsZero() {
+		return
+	}
+	called := *k
+	if called.With.IsZero() {
+		called.With = workflow.Value{Pos: k.Pos, Kind: workflow.MapValue, Any: map[string]any{}}
+	}
+	c.functionInput(&called, Function{Name: f.Name, Input: f.Input.Schema.Document.Any})
+}
+
 // plainly finds simpler words for problems: those of the schema without
 // expressions, where no expression stands.
 func (c *checker) plainly(k *workflow.Call, f Function, problems []schema.Problem) []schema.Problem {

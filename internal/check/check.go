@@ -24,6 +24,8 @@ type Options struct {
 	Functions []Function
 	// Supported answers for a feature, see [Features]; nil: everything is supported.
 	Supported func(feature string) bool
+	// Link attaches to a definition what it names elsewhere; nil: that is left alone.
+	Link func(*workflow.Definition) []workflow.Finding
 	// Portable asks for hints where another runtime may differ.
 	Portable bool
 }
@@ -50,10 +52,13 @@ func Source(src []byte, o Options) (*workflow.Definition, []workflow.Finding) {
 		taken[f.Pos] = taken[f.Pos] || f.Severity == workflow.SeverityError
 	}
 	broken := source.HasErrors(findings)
+	if o.Link != nil && !broken { // nobody is asked for the sake of what cannot run
+		findings = append(findings, o.Link(def)...)
+	}
 	for _, f := range Check(def, o) {
 		// What follows from a mistake is no news: one a place, and of a definition
 		// that could be read in part only, errors alone.
-		if !taken[f.Pos] && (!broken || f.Severity <= workflow.SeverityUnsupported) {
+		if (f.File != "" || !taken[f.Pos]) && (!broken || f.Severity <= workflow.SeverityUnsupported) {
 			findings = append(findings, f)
 		}
 	}
@@ -66,12 +71,16 @@ func Source(src []byte, o Options) (*workflow.Definition, []workflow.Finding) {
 
 // Check returns the findings about def that Decode does not make, sorted by position.
 func Check(def *workflow.Definition, o Options) []workflow.Finding {
-	c := &checker{def: def, options: o, seen: map[seenKey]bool{}, policies: map[string]bool{}}
+	c := &checker{def: def, text: def.Source, options: o, seen: map[seenKey]bool{}, policies: map[string]bool{}}
 	c.document()
 	c.useSection()
 	c.list(def.Do, place{})
 	for _, f := range def.Use.Functions {
+		if a := def.FindLinked(f.Name); a != nil {
+			c.file, c.text = a.URI, a.Content
+		}
 		c.list(workflow.TaskList{f}, place{function: true})
+		c.file, c.text = "", def.Source
 	}
 	for _, e := range def.Use.Extensions {
 		c.ref = ""
@@ -89,6 +98,8 @@ func Check(def *workflow.Definition, o Options) []workflow.Finding {
 // use that two tasks name, from being reported twice.
 type checker struct {
 	def      *workflow.Definition
+	file     string // URI of the attached document that is checked; "": the definition itself
+	text     []byte // of that document
 	options  Options
 	ref      string
 	findings []workflow.Finding
@@ -98,6 +109,7 @@ type checker struct {
 }
 
 type seenKey struct {
+	file string
 	pos  workflow.Pos
 	rule string
 	msg  string
@@ -118,7 +130,10 @@ func (p place) with(names ...string) place {
 
 func (c *checker) report(f workflow.Finding) {
 	f.Message = oneLine(f.Message)
-	k := seenKey{f.Pos, f.Rule, f.Message}
+	if f.File == "" {
+		f.File = c.file
+	}
+	k := seenKey{f.File, f.Pos, f.Rule, f.Message}
 	if c.seen[k] || len(c.findings) >= maxFindings {
 		return
 	}

@@ -42,7 +42,7 @@ func (c *checker) badExpression(pos workflow.Pos, src string, offset int, site w
 	if syntax, ok := errors.AsType[*expr.SyntaxError](err); ok {
 		at += syntax.Offset
 	}
-	f := workflow.Finding{Pos: source.Locate(c.def.Source, pos, at), Rule: "expression/syntax", DSL: "DSL 37", Message: "the expression does not compile: " + err.Error()}
+	f := workflow.Finding{Pos: source.Locate(c.text, pos, at), Rule: "expression/syntax", DSL: "DSL 37", Message: "the expression does not compile: " + err.Error()}
 	if name := misplaced(src, site, vars); name != "" {
 		f.Rule, f.DSL = "expression/variable", "DSL 39-48"
 		f.Message = fmt.Sprintf("%s cannot be read in %s", name, site)

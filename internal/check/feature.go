@@ -59,10 +59,12 @@ func (c *checker) call(k *workflow.Call, p place) {
 	c.template(&k.With, workflow.BodySite, p.vars, templateOptions{lint: true})
 	base, catalog, atCatalog := strings.Cut(k.Name, "@")
 	name, version, _ := strings.Cut(base, ":")
+	f := c.def.FindFunction(k.Name)
 	switch {
-	case strings.Contains(k.Name, "://"):
+	case f != nil:
+		c.bodyInput(k, f)
+	case workflow.IsURI(k.Name):
 		c.unsupported("catalog:remote", k.Pos, "DSL 84, D23", "a function cannot be read from a URI", "functions of the document and of the default catalogue can be called")
-	case c.def.FindFunction(k.Name) != nil:
 	case atCatalog && catalog != "default", c.def.FindCatalog("default") != nil && base != name:
 		c.unsupported("catalog:remote", k.Pos, "DSL 84, D23", fmt.Sprintf("the function %s cannot be read from its catalogue", source.Quote(k.Name)), "functions of the document and of the default catalogue can be called")
 	default:
@@ -173,15 +175,26 @@ func valueAt(v *workflow.Value, pointer string) *workflow.Value {
 	return v
 }
 
+// named notes that a task names an entry of use. It reports whether to check it
+// here: a task of an attached document leaves that to the definition, where the
+// entry stands.
+func (c *checker) named(section, name string) bool {
+	if c.file == "" {
+		c.policies[section+"/"+name] = true
+	}
+	return c.file == ""
+}
+
 // auth checks a policy, in place or by name (DSL 154-165).
 func (c *checker) auth(a *workflow.Auth, vars []string) {
 	if a == nil {
 		return
 	}
 	if a.Use != "" {
-		c.policies["authentications/"+a.Use] = true
-		a = c.def.FindAuth(a.Use)
-		if a == nil {
+		if !c.named("authentications", a.Use) {
+			return
+		}
+		if a = c.def.FindAuth(a.Use); a == nil {
 			return
 		}
 	}

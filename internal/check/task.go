@@ -132,8 +132,7 @@ func (c *checker) raise(t *workflow.Task, vars []string) {
 		c.warn(t.Then.Pos, "raise/then", "D29", "`then` on a raise has no effect: the error leaves, and a skipped task goes on with the next one", "put the directive on another task, or use a switch")
 	}
 	e := t.Raise.Error
-	if t.Raise.Name != "" {
-		c.policies["errors/"+t.Raise.Name] = true
+	if t.Raise.Name != "" && c.named("errors", t.Raise.Name) {
 		e = c.def.FindError(t.Raise.Name)
 	}
 	c.errorDef(e, vars)
@@ -155,8 +154,7 @@ func (c *checker) catch(k *workflow.Catch, p place) {
 	c.expr(k.When, workflow.CatchSite, inner.vars, true)
 	c.expr(k.ExceptWhen, workflow.CatchSite, inner.vars, true)
 	r := k.Retry
-	if k.RetryName != "" {
-		c.policies["retries/"+k.RetryName] = true
+	if k.RetryName != "" && c.named("retries", k.RetryName) {
 		r = c.def.FindRetry(k.RetryName)
 	}
 	c.retry(r, inner.vars)
@@ -192,11 +190,8 @@ func (c *checker) retry(r *workflow.Retry, vars []string) {
 }
 
 func (c *checker) timeout(t *workflow.TimeoutRef, site workflow.Site, vars []string) {
-	if t == nil {
+	if t == nil || t.Name != "" && !c.named("timeouts", t.Name) {
 		return
-	}
-	if t.Name != "" {
-		c.policies["timeouts/"+t.Name] = true
 	}
 	after := c.def.TimeoutAfter(t)
 	c.duration(after, site, vars, "timeout.after")
@@ -262,7 +257,6 @@ func (c *checker) schema(s *workflow.Schema, vars []string) {
 	if s.Resource != nil {
 		c.unsupported("resource:remote", s.Resource.Pos, "DSL 201, DSL 206", "a schema cannot be read from a resource", "write it in place, under schema.document")
 		c.endpoint(&s.Resource.Endpoint, vars)
-		return
 	}
 	if s.Document.IsZero() {
 		return

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/downbeat-dev/downbeat/internal/bundle"
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/journal"
 	"github.com/downbeat-dev/downbeat/internal/program"
@@ -150,7 +151,7 @@ func (d *Cache) Read(ctx context.Context, digest string) (*Definition, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read definition %s: %w", digest, err)
 	}
-	def, findings := workflow.Decode(src)
+	def, findings := bundle.Decode(src)
 	if invalid := func(f workflow.Finding) bool { return f.Severity == workflow.SeverityError }; def == nil || slices.ContainsFunc(findings, invalid) {
 		return nil, &InvalidError{Workflow: digest, Findings: findings}
 	}

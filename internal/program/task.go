@@ -182,7 +182,9 @@ func (c *compiler) run(n *Node, r *workflow.Run, vars []string) {
 	if code, ok := section["code"]; ok {
 		call.Code = c.template(code, workflow.BodySite, vars, true) // D14c
 	}
-	if source, ok := section["source"]; ok {
+	if r.Source != nil && r.Source.Content != nil { // attached when the definition was linked
+		call.Code = &Value{literal: *r.Source.Content}
+	} else if source, ok := section["source"]; ok {
 		plain["source"] = c.inlineAuth(source)
 	}
 	call.With = c.template(plain, workflow.BodySite, vars, false)
@@ -235,6 +237,10 @@ func (c *compiler) call(n *Node, k *workflow.Call, vars []string) {
 			}
 			return
 		}
+	}
+	if workflow.IsURI(k.Name) || catalog != "" {
+		c.fail("call: the function %q is not attached: a definition is linked before it is compiled", k.Name)
+		return
 	}
 	c.fail("call: there is no function %q: it is neither a protocol, nor in use.functions, nor in the default catalogue", k.Name)
 }

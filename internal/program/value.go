@@ -192,7 +192,7 @@ func (c *compiler) schema(s *workflow.Schema) *Schema {
 		return nil
 	}
 	if s.Document == nil {
-		c.fail("a schema from a resource is not supported yet: write it in place under schema.document")
+		c.fail("the schema is not attached: a definition is linked before it is compiled")
 		return nil
 	}
 	compiled, err := schema.Compile(s.Document.Any)

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/downbeat-dev/downbeat/internal/bundle"
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/journal"
 	"github.com/downbeat-dev/downbeat/internal/lifecycle"
@@ -93,7 +94,7 @@ func (k *keeper) asked(definition []byte) (keep int, age time.Duration) {
 	digest := sha256.Sum256(definition)
 	r, known := k.asks[digest]
 	if !known {
-		if def, _ := workflow.Decode(definition); def != nil && def.Downbeat != nil && def.Downbeat.Retention != nil {
+		if def, _ := bundle.Decode(definition); def != nil && def.Downbeat != nil && def.Downbeat.Retention != nil {
 			r = *def.Downbeat.Retention
 		}
 		const most = 1024 // then from the start: they are small, and found again

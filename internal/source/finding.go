@@ -31,6 +31,7 @@ func (s Severity) String() string {
 // Finding is one remark about a definition: what was found, where, and what
 // would be right.
 type Finding struct {
+	File       string // URI of the attached document that it is about; "": the definition itself
 	Pos        Pos
 	EndCol     int // the column after the last one meant, on the same line; 0: unknown
 	Severity   Severity
@@ -45,7 +46,7 @@ type Finding struct {
 // Format writes f as compilers do: file:line:col: severity: message (rule).
 func (f Finding) Format(file string) string {
 	var b strings.Builder
-	b.WriteString(file)
+	b.WriteString(cmp.Or(f.File, file))
 	if f.Pos.IsValid() {
 		fmt.Fprintf(&b, ":%d:%d", f.Pos.Line, f.Pos.Col)
 	}
@@ -71,6 +72,7 @@ func HasErrors(fs []Finding) bool {
 func Sort(fs []Finding) {
 	slices.SortStableFunc(fs, func(a, b Finding) int {
 		return cmp.Or(
+			strings.Compare(a.File, b.File),
 			cmp.Compare(a.Pos.Line, b.Pos.Line),
 			cmp.Compare(a.Pos.Col, b.Pos.Col),
 			cmp.Compare(a.Severity, b.Severity),
