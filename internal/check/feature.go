@@ -42,6 +42,17 @@ func (c *checker) settings(metadata map[string]any, pos workflow.Pos) {
 	}
 }
 
+// registry looks at the secret for the registry of a container's image.
+func (c *checker) registry(t *workflow.Task, s *workflow.TaskSettings) {
+	switch {
+	case s.Registry == "":
+	case t.Run == nil || t.Run.Kind != workflow.RunContainer:
+		c.hint(s.Pos, "downbeat/registry", "D38", "metadata.downbeat.registry has no effect here: it is for run: container", "")
+	default:
+		c.secrets(s.Pos, true, []string{s.Registry}, true)
+	}
+}
+
 var protocols = []string{"asyncapi", "grpc", "http", "openapi", "a2a", "mcp"}
 
 func (c *checker) call(k *workflow.Call, p place) {

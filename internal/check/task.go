@@ -39,9 +39,7 @@ func (c *checker) task(t *workflow.Task, p place) {
 	if s := t.Downbeat; s != nil {
 		c.template(s.Cache.Field("key"), workflow.TaskSettingSite, p.vars, templateOptions{})
 		c.settings(t.Metadata, s.Pos)
-		if s.Registry != "" && (t.Run == nil || t.Run.Kind != workflow.RunContainer) {
-			c.hint(s.Pos, "downbeat/registry", "D38", "metadata.downbeat.registry has no effect here: it is for run: container", "")
-		}
+		c.registry(t, s)
 	}
 	c.body(t, p)
 }

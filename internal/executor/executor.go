@@ -34,6 +34,15 @@ type Reattacher interface {
 	Recover(ctx context.Context, handle any) error
 }
 
+// Adopter is for reattachers whose Execute finds by itself what survived, and
+// goes on with it: they are asked to Recover only what is not to be repeated,
+// and end it.
+type Adopter interface {
+	Reattacher
+	// Adopts only says so.
+	Adopts()
+}
+
 // Checker finds mistakes in arguments before a run starts.
 type Checker interface{ Check(arguments any) []string }
 

@@ -29,7 +29,7 @@ func (c *Config) outbound() outbound.Config {
 }
 
 // catalogue is the product's table of contents: all that tasks can do.
-func catalogue(c *Config) (*executor.Catalog, error) {
+func catalogue(c *Config, containers *container.Executor) (*executor.Catalog, error) {
 	client, err := outbound.New(c.outbound())
 	if err != nil {
 		return nil, fmt.Errorf("prepare calls over HTTP: %w", err)
@@ -38,7 +38,7 @@ func catalogue(c *Config) (*executor.Catalog, error) {
 		Environment: c.Environ, Grace: c.Grace, JavaScript: c.JavaScript, Embedded: javascript.Command(0, 0),
 	})
 	return executor.NewCatalog(
-		executor.Entry{Kind: container.Kind(), Executor: container.New(container.Config{Environment: c.Environ, Grace: c.Grace})},
+		executor.Entry{Kind: container.Kind(), Executor: containers},
 		executor.Entry{Kind: grpc.Kind(), Executor: grpc.New(client, c.Version)},
 		executor.Entry{Kind: a2a.Kind(), Executor: a2a.New(client, c.Version)},
 		executor.Entry{Kind: asyncapi.Kind(), Executor: asyncapi.New(client, c.Version)},

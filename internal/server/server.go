@@ -99,13 +99,15 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 		return nil, err
 	}
 	n.resolver = secrets
-	if n.Catalog, err = catalogue(&c); err != nil {
+	containers := n.containers(&c)
+	if n.Catalog, err = catalogue(&c, containers); err != nil {
 		return nil, err
 	}
 	if n.store, err = sqlite.Open(ctx, c.DataDir, sqlite.Options{}); err != nil {
 		return nil, err
 	}
 	n.wire(&c, secrets)
+	n.services.Add("reaper", &reaper{containers: containers})
 	if err := n.services.Start(ctx); err != nil {
 		return nil, errors.Join(err, n.store.Close())
 	}

@@ -44,7 +44,8 @@ type Options struct {
 // Attempt is one attempt to carry out.
 type Attempt struct {
 	Request executor.Request // Secrets, Log, Bind, Evaluate, Directory and Grace are the worker's to fill
-	// Handle is what an earlier process started for this attempt; it is ended or awaited first.
+	// Handle is what an earlier process started for this attempt; it is ended or
+	// awaited first, unless the executor goes on with it.
 	Handle any
 	// Answer, when set, is the answer after that: the attempt itself is not repeated.
 	Answer      event.Body
@@ -277,7 +278,7 @@ func (w *Worker) perform(ctx context.Context, j *job) event.Body {
 		}}
 	}
 	if j.Handle != nil {
-		if re, ok := ex.(executor.Reattacher); ok {
+		if re, ok := ex.(executor.Reattacher); ok && (j.Answer != nil || !adopts(ex)) {
 			if err := recoverHandle(ctx, re, j.Handle); err != nil {
 				w.o.Logger.WarnContext(ctx, "what an earlier process started could not be ended", slog.String("run", q.Run.String()),
 					slog.String("task", q.Reference), slog.String("error", err.Error()))
@@ -303,6 +304,12 @@ func (w *Worker) perform(ctx context.Context, j *job) event.Body {
 		err = context.Cause(ctx)
 	}
 	return answer(q, res, err)
+}
+
+// adopts reports that Execute itself goes on with what an earlier process started.
+func adopts(ex executor.Executor) bool {
+	_, ok := ex.(executor.Adopter)
+	return ok
 }
 
 func recoverHandle(ctx context.Context, re executor.Reattacher, handle any) (err error) {

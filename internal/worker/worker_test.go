@@ -218,6 +218,34 @@ func TestRecoverComesFirst(t *testing.T) {
 	})
 }
 
+type adopter struct{ reattacher }
+
+func (adopter) Adopts() {}
+
+// An executor that goes on with what an earlier process left is asked to end it
+// only when the attempt is not repeated.
+func TestAdoptersEndWhatIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var recovered []any
+		ex := adopter{reattacher{func(context.Context, *executor.Request) (executor.Result, error) {
+			return executor.Result{}, nil
+		}, &recovered}}
+		w := worker.New(worker.Options{Executors: map[string]executor.Executor{"x": ex}})
+		var a answers
+		x := attempt(&a, "repeat")
+		x.Handle = "container 1"
+		w.Start(x)
+		y := attempt(&a, "answer")
+		y.Handle, y.Answer = "container 2", &event.TaskCancelled{Unknown: true}
+		w.Start(y)
+		synctest.Wait()
+		if d := cmp.Diff([]any{"container 2"}, recovered); d != "" {
+			t.Error(d)
+		}
+	})
+}
+
 // D17, DSL 207: lines are masked, only listed secrets are given, and handles are
 // durable before Bind returns.
 func TestWhatAnAttemptIsGiven(t *testing.T) {

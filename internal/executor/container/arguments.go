@@ -74,9 +74,11 @@ const (
 	labelTask        = "downbeat.task"
 	labelWorkflow    = "downbeat.workflow"
 	labelRemoveAfter = "downbeat.remove-after"
+	labelNode        = "downbeat.node"
+	labelDetached    = "downbeat.detached" // nobody waits for it: the end of its run is not its own
 )
 
-func planOf(r *executor.Request) (*plan, error) {
+func planOf(r *executor.Request, node string) (*plan, error) {
 	var a arguments
 	if err := executor.ReadArguments(r.Arguments, &a); err != nil {
 		return nil, err
@@ -123,6 +125,12 @@ func planOf(r *executor.Request) (*plan, error) {
 	p.config.Labels = map[string]string{
 		labelRun: r.Run.String(), labelActivation: string(r.Activation), labelAttempt: strconv.Itoa(r.Attempt),
 		labelTask: r.Reference, labelWorkflow: r.Workflow,
+	}
+	if node != "" {
+		p.config.Labels[labelNode] = node
+	}
+	if m, ok := r.Arguments.(map[string]any); ok && m["await"] == false {
+		p.config.Labels[labelDetached] = "true"
 	}
 	return p, p.lifetime(a.Lifetime)
 }

@@ -2,11 +2,14 @@ package container
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -37,6 +40,7 @@ func (e *Executor) connect(ctx context.Context) (*client.Client, error) {
 		c, err := e.dial(ctx, host)
 		if err == nil {
 			e.engine = c
+			close(e.met)
 			return c, nil
 		}
 		if ctx.Err() != nil {
@@ -114,9 +118,15 @@ func away(err error) bool {
 	return true
 }
 
+// disconnected reports that the engine went away before it had answered.
+func disconnected(err error) bool {
+	return err != nil && (client.IsErrConnectionFailed(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE))
+}
+
 // explained is an error of the engine as users see it.
 func explained(title, doing string, err error) *event.Problem {
-	if client.IsErrConnectionFailed(err) {
+	if disconnected(err) {
 		return problem("Container engine not reachable", "%s: %v", doing, err)
 	}
 	return problem(title, "%s: %s", doing, strings.TrimPrefix(err.Error(), "Error response from daemon: "))

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -80,10 +83,11 @@ func (e *engine) all(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var ids []string
+	ids := []string{}
 	for _, c := range list.Items {
 		ids = append(ids, c.ID)
 	}
+	slices.Sort(ids)
 	return ids
 }
 
@@ -314,40 +318,90 @@ func TestLimits(t *testing.T) {
 	})
 }
 
-// A crash of Downbeat: the container is found by its labels, awaited, and gives its result once.
+// watch is a log that tells when the standard output holds a text.
+type watch struct {
+	*executortest.Log
+	text string
+	seen chan struct{}
+	once sync.Once
+}
+
+func watching(r *executor.Request, log *executortest.Log, text string) *watch {
+	w := &watch{Log: log, text: text, seen: make(chan struct{})}
+	r.Log = w
+	return w
+}
+
+func (w *watch) Stream(name string) io.Writer { return watched{w, w.Log.Stream(name)} }
+
+type watched struct {
+	*watch
+	to io.Writer
+}
+
+// Write hands on and looks.
+func (w watched) Write(b []byte) (int, error) {
+	n, err := w.to.Write(b)
+	if strings.Contains(w.Text("stdout"), w.text) {
+		w.once.Do(func() { close(w.seen) })
+	}
+	return n, err
+}
+
+// gate is a directory of the host, and what a container does until somebody
+// opens it: wait, without an end of its own.
+func gate(t *testing.T) (volumes object, command string, open func()) {
+	t.Helper()
+	dir := t.TempDir()
+	return object{dir: "/gate"}, "until [ -e /gate/open ]; do sleep 0.05; done", func() {
+		if err := os.WriteFile(filepath.Join(dir, "open"), nil, 0o600); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// DSL 133, D27: after a crash of Downbeat the container is found by its labels,
+// followed to its end, and not started twice for the same attempt.
 func TestAdoption(t *testing.T) {
 	engines(t, func(t *testing.T, e *engine) {
 		t.Helper()
-		arguments := object{"command": "cat; cat /proc/sys/kernel/random/uuid; sleep 2; echo end", "stdin": "in ", "return": "stdout"}
-		r, _ := e.request(t, arguments)
+		d := newDoor(t, e.host) // shut, the first Downbeat can do nothing more: it is as good as dead
+		dead := container.New(container.Config{Environment: []string{"DOCKER_HOST=unix://" + d.path}})
+		defer dead.CloseIdleConnections()
+		volumes, wait, open := gate(t)
+		r, log := e.request(t, object{"command": "cat; cat /proc/sys/kernel/random/uuid; " + wait + "; echo end", "stdin": "in ", "volumes": volumes})
+		second := *r
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		var handle any
-		r.Bind = func(_ context.Context, h any) error { handle = h; return nil }
-		first := make(chan executor.Result, 1)
+		begun := watching(r, log, "-")
+		gone := make(chan error, 1)
 		go func() {
-			res, _ := e.Execute(ctx, r)
-			first <- res
+			_, err := dead.Execute(ctx, r)
+			gone <- err
 		}()
-		e.running(t)
-		// Another Downbeat, while the first has died without a word.
-		again := container.New(container.Config{Environment: []string{"DOCKER_HOST=" + e.host}})
-		defer again.CloseIdleConnections()
-		if err := again.Recover(t.Context(), handle); err != nil {
-			t.Fatalf("Recover: %v", err)
-		}
-		second := *r
+		<-begun.seen
+		d.shut()
 		second.Bind = func(context.Context, any) error { t.Error("it was started again"); return nil }
-		// The first one removes the container when it sees its end, which both do.
-		res, err := again.Execute(t.Context(), &second)
-		one := <-first
-		if err == nil {
-			if d := cmp.Diff(one.Output, res.Output); d != "" {
-				t.Errorf("the adopted container gave something else: %s", d)
-			}
+		_, again := executortest.Request(t, "container", nil)
+		adopted := watching(&second, again, "-")
+		go func() {
+			<-adopted.seen
+			open()
+		}()
+		res, err := e.Execute(t.Context(), &second)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if s, _ := one.Output.(string); !strings.HasPrefix(s, "in ") || !strings.HasSuffix(s, "end") {
-			t.Errorf("got %q", s)
+		// What it printed before is there too, whole and once.
+		if got, want := res.Output, strings.TrimSuffix(log.Text("stdout"), "\n")+"\nend"; got != want || !strings.HasPrefix(want, "in ") {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if left := e.all(t); len(left) != 0 {
+			t.Errorf("there are %v", left)
+		}
+		cancel()
+		if err := <-gone; !errors.Is(err, context.Canceled) {
+			t.Errorf("the first got %v", err)
 		}
 	})
 }
@@ -400,13 +454,15 @@ func TestAdoptionOfCreated(t *testing.T) {
 	})
 }
 
-func TestRecoverEndsWhenCancelled(t *testing.T) {
+// An attempt that is not to be repeated: its container is ended, not awaited.
+func TestRecoverEnds(t *testing.T) {
 	engines(t, func(t *testing.T, e *engine) {
 		t.Helper()
 		if err := e.Recover(t.Context(), object{"pid": 1}); err == nil {
 			t.Error("a handle of another kind was taken")
 		}
-		r, _ := e.request(t, object{"command": "trap 'exit 0' TERM; sleep 60 & wait"})
+		r, log := e.request(t, object{"command": "trap 'exit 0' TERM; echo up; sleep 600 & wait"})
+		up := watching(r, log, "up")
 		var handle any
 		r.Bind = func(_ context.Context, h any) error { handle = h; return nil }
 		done := make(chan error, 1)
@@ -414,10 +470,8 @@ func TestRecoverEndsWhenCancelled(t *testing.T) {
 			_, err := e.Execute(t.Context(), r)
 			done <- err
 		}()
-		e.running(t)
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		if err := e.Recover(ctx, handle); !errors.Is(err, context.Canceled) {
+		<-up.seen
+		if err := e.Recover(t.Context(), handle); err != nil {
 			t.Errorf("got %v", err)
 		}
 		if left := e.all(t); len(left) != 0 {
@@ -425,6 +479,18 @@ func TestRecoverEndsWhenCancelled(t *testing.T) {
 		}
 		if err := <-done; err != nil && !strings.Contains(err.Error(), "removed by somebody else") {
 			t.Errorf("who waited got %v", err)
+		}
+		if err := e.Recover(t.Context(), handle); err != nil {
+			t.Errorf("of a container that is gone: %v", err)
+		}
+		// One that has ended stays, for its lifetime says never.
+		r, _ = e.request(t, object{"command": "true", "lifetime": object{"cleanup": "never"}})
+		r.Bind = func(_ context.Context, h any) error { handle = h; return nil }
+		if _, err := e.Execute(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Recover(t.Context(), handle); err != nil || len(e.all(t)) != 1 {
+			t.Errorf("got %v, there are %v", err, e.all(t))
 		}
 	})
 }

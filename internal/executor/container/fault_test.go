@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,11 +15,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	dockercontainer "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
@@ -88,14 +91,16 @@ func (d *door) shut() {
 	d.open = nil
 }
 
-// The engine goes away in the middle and comes back: the task waits, and
-// nothing of the output is lost or there twice.
+// The engine goes away in the middle and comes back when the container has
+// ended meanwhile: the task waits, and nothing of the output is lost or there twice.
 func TestEngineReturns(t *testing.T) {
 	engines(t, func(t *testing.T, real *engine) {
 		d := newDoor(t, real.host)
 		e := newEngine(t, "unix://"+d.path, container.Config{})
-		real.run = e.run
-		r, log := e.request(t, object{"command": "for i in 1 2 3 4 5 6; do echo line $i; sleep 0.4; done"})
+		e.run = real.run
+		volumes, wait, open := gate(t)
+		r, log := e.request(t, object{"command": "echo line 1; echo line 2; " + wait + "; echo line 3", "volumes": volumes})
+		second := watching(r, log, "line 2")
 		done := make(chan error, 1)
 		var output any
 		go func() {
@@ -103,16 +108,20 @@ func TestEngineReturns(t *testing.T) {
 			output = result.Output
 			done <- err
 		}()
-		for !strings.Contains(log.Text("stdout"), "line 2") {
-			time.Sleep(10 * time.Millisecond)
-		}
+		<-second.seen
+		ended := real.client.ContainerWait(t.Context(), real.all(t)[0], client.ContainerWaitOptions{Condition: dockercontainer.WaitConditionNotRunning})
 		d.shut()
-		time.Sleep(500 * time.Millisecond)
+		open()
+		select {
+		case <-ended.Result:
+		case err := <-ended.Error:
+			t.Fatal(err)
+		}
 		d.unlock(t)
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
-		want := "line 1\nline 2\nline 3\nline 4\nline 5\nline 6"
+		want := "line 1\nline 2\nline 3"
 		if output != want || log.Text("stdout") != want+"\n" {
 			t.Errorf("got %q, in the log %q", output, log.Text("stdout"))
 		}
@@ -125,27 +134,32 @@ func TestEngineStaysAway(t *testing.T) {
 		d := newDoor(t, real.host)
 		e := container.New(container.Config{Environment: []string{"DOCKER_HOST=unix://" + d.path}, Patience: 300 * time.Millisecond})
 		defer e.CloseIdleConnections()
-		r, _ := real.request(t, object{"command": "sleep 30"})
+		r, log := real.request(t, object{"command": "echo up; sleep 600"})
+		up := watching(r, log, "up")
 		done := make(chan error, 1)
 		go func() {
 			_, err := e.Execute(t.Context(), r)
 			done <- err
 		}()
-		real.running(t)
+		<-up.seen
 		d.shut()
 		p := executortest.CheckProblem(t, <-done)
 		if p.Title != "Container engine not reachable" || !strings.Contains(p.Detail, "did not come back within 300ms") {
 			t.Errorf("got %s: %s", p.Title, p.Detail)
 		}
 		// What runs on is found again, and not started twice.
-		again, _ := real.request(t, object{"command": "sleep 30"})
-		again.Activation = r.Activation
+		again, log := real.request(t, object{"command": "echo up; sleep 600"})
+		again.Activation, again.Grace = r.Activation, time.Millisecond
 		again.Bind = func(context.Context, any) error { t.Error("it was started again"); return nil }
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		up = watching(again, log, "up")
+		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		again.Grace = time.Millisecond
-		if _, err := real.Execute(ctx, again); err == nil {
-			t.Error("it ended by itself")
+		go func() {
+			<-up.seen
+			cancel()
+		}()
+		if _, err := real.Execute(ctx, again); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
 		}
 		if left := real.all(t); len(left) != 0 {
 			t.Errorf("there are %v", left)
@@ -153,28 +167,134 @@ func TestEngineStaysAway(t *testing.T) {
 	})
 }
 
-// DSL 134: Reap removes what is due, also what an earlier process left.
+// reaps runs Reap until the containers of the run are the wanted ones.
+func reaps(t *testing.T, e *engine, c container.Config, want ...string) {
+	t.Helper()
+	c.Environment, c.Eager = []string{"DOCKER_HOST=" + e.host}, true
+	later := container.New(c)
+	defer later.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	over := make(chan struct{})
+	go func() {
+		later.Reap(ctx)
+		close(over)
+	}()
+	slices.Sort(want)
+	left := e.all(t)
+	for ; ctx.Err() == nil && !slices.Equal(left, want); left = e.all(t) {
+		runtime.Gosched()
+	}
+	if !slices.Equal(left, want) {
+		t.Errorf("there are %v, want %v", left, want)
+	}
+	cancel()
+	<-over
+}
+
+// DSL 134: Reap removes what is due, also what an earlier process left, and
+// nothing that belongs to another data directory.
 func TestReap(t *testing.T) {
-	engines(t, func(t *testing.T, e *engine) {
-		e.wants(t, object{"command": "echo a", "lifetime": object{"cleanup": "eventually", "after": "PT1S"}}, "a")
-		if left := e.all(t); len(left) != 1 {
+	engines(t, func(t *testing.T, real *engine) {
+		e := newEngine(t, real.host, container.Config{Node: "here"})
+		due := object{"command": "echo a", "lifetime": object{"cleanup": "eventually", "after": "PT1S"}}
+		real.run = e.run
+		real.wants(t, due, "a")
+		others := e.all(t)
+		e.wants(t, due, "a")
+		if left := e.all(t); len(left) != 2 {
 			t.Errorf("there are %v", left)
 		}
-		later := container.New(container.Config{Environment: []string{"DOCKER_HOST=" + e.host}})
-		defer later.CloseIdleConnections()
+		reaps(t, e, container.Config{Node: "here"}, others...)
+	})
+}
+
+// After a crash: the containers of runs that have ended without them are
+// removed, those of others are not, nor those that nobody was to wait for.
+func TestReapOfEndedRuns(t *testing.T) {
+	engines(t, func(t *testing.T, e *engine) {
+		ended, alive := e.run, event.RunID{1, byte(time.Now().UnixNano())}
+		left := map[string]bool{}
+		leave := func(run event.RunID, node string, more object) {
+			d := newDoor(t, e.host)
+			dead := container.New(container.Config{Environment: []string{"DOCKER_HOST=unix://" + d.path}, Node: node})
+			defer dead.CloseIdleConnections()
+			r, log := e.request(t, with(object{"command": "echo up; sleep 600"}, more))
+			r.Run = run
+			up := watching(r, log, "up")
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan struct{})
+			go func() {
+				_, _ = dead.Execute(ctx, r)
+				close(done)
+			}()
+			<-up.seen
+			d.shut()
+			cancel()
+			<-done
+			for _, id := range e.all(t) {
+				if _, known := left[id]; !known {
+					left[id] = len(more) > 0 || node != "here"
+				}
+			}
+		}
+		leave(ended, "here", nil)
+		leave(ended, "there", nil)
+		leave(ended, "here", object{"await": false})
+		leave(alive, "here", nil)
+		var want []string
+		for id, stays := range left {
+			if stays {
+				want = append(want, id)
+			}
+		}
+		reaps(t, e, container.Config{Node: "here", Grace: time.Millisecond, Over: func(_ context.Context, run string) bool { return run == ended.String() }}, want...)
+		e.run = alive
+		others := e.all(t)
+		if len(others) != 1 || len(want) != 2 {
+			t.Errorf("of the run that goes on there are %v, of the other %v stay", others, want)
+		}
+		for _, id := range others {
+			_, _ = e.client.ContainerRemove(t.Context(), id, client.ContainerRemoveOptions{Force: true})
+		}
+		e.run = ended
+	})
+}
+
+// A container that could not be removed, for the engine was away, is removed
+// when it has come back.
+func TestReapOfCancelled(t *testing.T) {
+	engines(t, func(t *testing.T, real *engine) {
+		d := newDoor(t, real.host)
+		e := container.New(container.Config{Environment: []string{"DOCKER_HOST=unix://" + d.path}, Grace: time.Millisecond})
+		defer e.CloseIdleConnections()
+		r, log := real.request(t, object{"command": "echo up; sleep 600"})
+		up := watching(r, log, "up")
 		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			_, err := e.Execute(ctx, r)
+			done <- err
+		}()
+		<-up.seen
+		d.shut()
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+		gone := real.client.ContainerWait(t.Context(), real.all(t)[0], client.ContainerWaitOptions{Condition: dockercontainer.WaitConditionRemoved})
+		d.unlock(t)
+		reaping, stop := context.WithCancel(t.Context())
 		over := make(chan struct{})
 		go func() {
-			later.Reap(ctx)
+			e.Reap(reaping)
 			close(over)
 		}()
-		for i := 0; len(e.all(t)) > 0 && i < 500; i++ {
-			time.Sleep(20 * time.Millisecond)
+		select {
+		case <-gone.Result:
+		case err := <-gone.Error:
+			t.Error(err)
 		}
-		if left := e.all(t); len(left) != 0 {
-			t.Errorf("there are %v", left)
-		}
-		cancel()
+		stop()
 		<-over
 	})
 }

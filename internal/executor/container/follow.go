@@ -49,7 +49,7 @@ func (t *task) unseen(ctx context.Context) (*container.State, error) {
 	if t.plan.result == "code" || t.plan.result == "none" {
 		return t.await(ctx)
 	}
-	t.discard(ctx)
+	_ = t.discard(ctx) // it is tried again
 	return nil, problem("Output not readable", "the engine's log driver keeps nothing to read back, so return: %s has nothing to return; set the log driver json-file or local, or ask for return: code", t.plan.result)
 }
 

@@ -2,23 +2,33 @@ package container
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 )
 
-// reapInterval is how often containers are looked for that are to be removed
-// eventually, at least.
+// reapInterval is how often leftovers are looked for, at least.
 const reapInterval = time.Minute
 
-// Reap removes the containers whose time of `eventually` has come, those of
-// earlier processes too, until ctx is done. Without an engine it does nothing.
+// Reap removes what is left over, until ctx is done: containers whose time of
+// `eventually` has come, those that could not be removed when their task was
+// cancelled, and those of runs that have ended without them, as after a crash.
+// It touches the containers of its own data directory only. Without an engine
+// it does nothing.
 func (e *Executor) Reap(ctx context.Context) {
+	if !e.eager {
+		select {
+		case <-ctx.Done():
+		case <-e.met:
+		}
+	}
 	for ctx.Err() == nil {
 		next := reapInterval
 		if engine, err := e.connect(ctx); err == nil {
-			if due, err := e.sweep(ctx, engine); err == nil && due > 0 {
+			if due, err := e.sweep(ctx, engine, true); err == nil && due > 0 {
 				next = min(next, due)
 			}
 		}
@@ -26,17 +36,67 @@ func (e *Executor) Reap(ctx context.Context) {
 	}
 }
 
-// sweep removes the containers whose time has come. It tells how long until
-// the next; 0 when there is none.
-func (e *Executor) sweep(ctx context.Context, engine *client.Client) (time.Duration, error) {
+// sweep removes the containers whose time has come, and thoroughly also those
+// that are left over. It tells how long until the next; 0 when there is none.
+func (e *Executor) sweep(ctx context.Context, engine *client.Client, thoroughly bool) (time.Duration, error) {
 	limited, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	list, err := engine.ContainerList(limited, client.ContainerListOptions{All: true, Filters: client.Filters{}.Add("label", labelRemoveAfter)})
-	if err != nil || len(list.Items) == 0 {
+	label := labelRemoveAfter
+	if thoroughly {
+		label = labelRun
+	}
+	list, err := engine.ContainerList(limited, client.ContainerListOptions{All: true, Filters: client.Filters{}.Add("label", label)})
+	if err != nil {
 		return 0, err
 	}
+	timed := map[string]time.Duration{}
+	for _, c := range list.Items {
+		switch after, due := removeAfter(c.Labels); {
+		case c.Labels[labelNode] != e.node:
+		case thoroughly && e.leftOver(limited, c.Labels, c.State):
+			t := &task{e: e, engine: engine, id: c.ID, grace: e.grace}
+			_ = t.discard(limited) // the next look tries again
+		case due && c.State != container.StateRunning && c.State != container.StateCreated:
+			timed[c.ID] = after
+		}
+	}
+	if thoroughly {
+		e.removeDoomed(limited, engine)
+	}
+	if len(timed) == 0 {
+		return 0, nil
+	}
+	return e.removeDue(limited, engine, timed)
+}
+
+// leftOver reports whether a container belongs to a run that has ended without
+// it, and will not end by itself to anybody's knowledge.
+func (e *Executor) leftOver(ctx context.Context, labels map[string]string, state container.ContainerState) bool {
+	if e.over == nil || labels[labelDetached] != "" || state == container.StateExited || state == container.StateDead || state == container.StateRemoving || state == "stopped" {
+		return false
+	}
+	return e.over(ctx, labels[labelRun])
+}
+
+// removeDoomed tries again to remove what could not be removed.
+func (e *Executor) removeDoomed(ctx context.Context, engine *client.Client) {
+	e.mu.Lock()
+	doomed := slices.Collect(maps.Keys(e.doomed))
+	e.mu.Unlock()
+	for _, id := range doomed {
+		t := &task{e: e, engine: engine, id: id, grace: e.grace}
+		if t.discard(ctx) == nil {
+			e.mu.Lock()
+			delete(e.doomed, id)
+			e.mu.Unlock()
+		}
+	}
+}
+
+// removeDue removes those of the ended containers whose time has come.
+func (e *Executor) removeDue(ctx context.Context, engine *client.Client, timed map[string]time.Duration) (time.Duration, error) {
 	// The engine's clock, for its containers' ends are told by it.
-	info, err := engine.Info(limited, client.InfoOptions{})
+	info, err := engine.Info(ctx, client.InfoOptions{})
 	if err != nil {
 		return 0, err
 	}
@@ -45,13 +105,9 @@ func (e *Executor) sweep(ctx context.Context, engine *client.Client) (time.Durat
 		return 0, err
 	}
 	var next time.Duration
-	for _, c := range list.Items {
-		after, ok := removeAfter(c.Labels)
-		if !ok || c.State == container.StateRunning || c.State == container.StateCreated {
-			continue
-		}
-		t := &task{e: e, engine: engine, id: c.ID}
-		state, err := t.inspect(limited)
+	for id, after := range timed {
+		t := &task{e: e, engine: engine, id: id}
+		state, err := t.inspect(ctx)
 		if err != nil || !hasEnded(state) {
 			continue
 		}
@@ -59,10 +115,11 @@ func (e *Executor) sweep(ctx context.Context, engine *client.Client) (time.Durat
 		if err != nil {
 			continue
 		}
-		if left := ended.Add(after).Sub(now); left <= 0 {
-			t.remove(limited)
-		} else if next == 0 || left < next {
+		switch left := ended.Add(after).Sub(now); {
+		case left > 0 && (next == 0 || left < next):
 			next = left
+		case left <= 0 && t.remove(ctx) != nil:
+			e.doom(id)
 		}
 	}
 	return next, nil

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
+	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/executor"
 	"github.com/downbeat-dev/downbeat/internal/executor/process"
 )
@@ -42,7 +44,7 @@ func (t *task) execute(ctx context.Context) (executor.Result, error) {
 	}
 	if !started {
 		if err := t.start(ctx); err != nil {
-			t.discard(ctx)
+			_ = t.discard(ctx) // the reason counts, and it is tried again
 			return executor.Result{}, err
 		}
 	}
@@ -51,16 +53,18 @@ func (t *task) execute(ctx context.Context) (executor.Result, error) {
 	t.stopFeeding()
 	switch {
 	case ctx.Err() != nil:
-		t.discard(ctx)
+		_ = t.discard(ctx) // it is tried again
 		return executor.Result{}, context.Cause(ctx)
 	case errors.Is(err, errTooMuch):
-		t.discard(ctx)
+		_ = t.discard(ctx) // it is tried again
 		return executor.Result{}, problem("Output exceeded", "the container printed more than %d bytes to be returned and was ended; write to a volume, or ask for return: none or code", t.e.maxOutput)
 	case err != nil:
 		return executor.Result{}, err
 	}
 	if t.plan.cleanup == "always" {
-		t.remove(ctx)
+		if err := t.remove(ctx); err != nil {
+			t.e.doom(t.id)
+		}
 	}
 	return t.outcome(state, out)
 }
@@ -118,7 +122,9 @@ func (t *task) obtain(ctx context.Context) (started bool, err error) {
 		case state.Status == container.StateCreated:
 			return false, nil
 		case state.Status == container.StateDead || state.Status == container.StateRemoving || t.plan.stdin != nil && len(*t.plan.stdin) > surely:
-			t.discard(ctx)
+			if err := t.discard(ctx); err != nil {
+				return false, explained("Container not started", "remove the container of an attempt that was cut short", err)
+			}
 		default:
 			t.note("the container %s of this attempt is adopted", t.plan.name)
 			return true, nil
@@ -182,6 +188,9 @@ func (t *task) create(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	made, err := t.engine.ContainerCreate(limited, client.ContainerCreateOptions{Name: p.name, Config: &config, HostConfig: &host})
+	if disconnected(err) && ctx.Err() == nil {
+		return t.made(ctx, err)
+	}
 	if errdefs.IsConflict(err) || err != nil && strings.Contains(err.Error(), "name is already in use") { // Podman says 500
 		return problem("Container not started", "there is a container with the name %s; give each its own by an expression, or let them be removed by lifetime: {cleanup: always}", p.name)
 	}
@@ -192,9 +201,27 @@ func (t *task) create(ctx context.Context) error {
 	return nil
 }
 
+// made looks for the container that an engine which went away may have made
+// before it answered.
+func (t *task) made(ctx context.Context, cause error) error {
+	err := t.persist(ctx, func() (err error) {
+		t.id, err = t.find(ctx)
+		return err
+	})
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		return err
+	case t.id == "":
+		return explained("Container not started", "make the container "+t.plan.name, cause)
+	}
+	return nil
+}
+
 // start journals what is about to run, and lets it run.
 func (t *task) start(ctx context.Context) error {
-	handle := map[string]any{"engine": t.engine.DaemonHost(), "container": t.id, "name": t.plan.name}
+	handle := map[string]any{"engine": t.engine.DaemonHost(), "container": t.id, "name": t.plan.name, "cleanup": t.plan.cleanup}
 	if err := t.r.Bind(ctx, handle); err != nil {
 		return err
 	}
@@ -203,16 +230,41 @@ func (t *task) start(ctx context.Context) error {
 			return explained("Container not started", "attach to the input of the container "+t.plan.name, err)
 		}
 	}
-	limited, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	if _, err := t.engine.ContainerStart(limited, t.id, client.ContainerStartOptions{}); err != nil {
-		p := explained("Container not started", fmt.Sprintf("start the container %s of the image %s", t.plan.name, t.plan.image), err)
-		if t.plan.command != "" && strings.Contains(p.Detail, `"sh"`) {
-			p.Detail += "; the image has no sh, so it takes no command: use arguments"
-		}
-		return p
+	err := t.letRun(ctx)
+	if err == nil {
+		return nil
 	}
-	return nil
+	if p, ok := errors.AsType[*event.Problem](err); ok || ctx.Err() != nil {
+		return cmp.Or[error](context.Cause(ctx), p)
+	}
+	p := explained("Container not started", fmt.Sprintf("start the container %s of the image %s", t.plan.name, t.plan.image), err)
+	if t.plan.command != "" && strings.Contains(p.Detail, `"sh"`) {
+		p.Detail += "; the image has no sh, so it takes no command: use arguments"
+	}
+	return p
+}
+
+// letRun starts the container. When the engine goes away before it has answered,
+// the container tells whether it was started; its input is lost if it was not.
+func (t *task) letRun(ctx context.Context) (err error) {
+	for range 5 {
+		limited, cancel := context.WithTimeout(ctx, callTimeout)
+		_, err = t.engine.ContainerStart(limited, t.id, client.ContainerStartOptions{})
+		cancel()
+		if !disconnected(err) || ctx.Err() != nil {
+			return err
+		}
+		state, err := t.state(ctx)
+		switch {
+		case err != nil:
+			return err
+		case state.Status != container.StateCreated:
+			return nil
+		case t.plan.stdin != nil:
+			return problem("Container not started", "the engine went away while the container %s was given its input", t.plan.name)
+		}
+	}
+	return err
 }
 
 // feed gives the input to the engine before the container runs, as much of it
@@ -248,26 +300,34 @@ func (t *task) stopFeeding() {
 }
 
 // discard ends the container, with the grace, and removes it. It works although
-// ctx may be over.
-func (t *task) discard(ctx context.Context) {
+// ctx may be over; what cannot be removed now is left to Reap.
+func (t *task) discard(ctx context.Context) error {
 	t.stopFeeding()
 	if t.id == "" {
-		return
+		return nil
 	}
 	ctx = context.WithoutCancel(ctx)
 	limited, cancel := context.WithTimeout(ctx, t.grace+5*time.Second)
 	defer cancel()
 	seconds := int(t.grace / time.Second)
 	_, _ = t.engine.ContainerStop(limited, t.id, client.ContainerStopOptions{Timeout: &seconds}) // removing it ends it too
-	t.remove(ctx)
+	err := t.remove(ctx)
+	if err != nil {
+		t.e.doom(t.id)
+	}
+	return err
 }
 
 // remove removes the container and its nameless volumes.
-func (t *task) remove(ctx context.Context) {
+func (t *task) remove(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
 	defer cancel()
 	_, err := t.engine.ContainerRemove(limited, t.id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
-	if err != nil && !errdefs.IsNotFound(err) && t.r != nil {
+	if err == nil || errdefs.IsNotFound(err) || errdefs.IsConflict(err) { // it is being removed
+		return nil
+	}
+	if t.r != nil {
 		t.note("the container %s could not be removed: %v", t.id, err)
 	}
+	return err
 }
