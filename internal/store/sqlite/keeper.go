@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/downbeat-dev/downbeat/internal/journal"
@@ -77,54 +78,102 @@ const (
 	freeKept  = 256 // pages that stay free for new rows
 )
 
+// round is one pruning of everything: the workflows by their number, from one
+// of them on, then what belongs to none, then the workflows before the first.
+type round struct {
+	sync.Mutex
+	open      bool
+	first, at int64 // the workflows behind which it began, and is
+	wrapped   bool
+}
+
 // Prune implements journal.Keeper. It returns at the latest after budget and
 // the slice that it is in; other transactions come between its slices.
+//
+// Where the budget ends, the next call goes on. A process that has not pruned
+// yet begins anywhere, so that many short-lived ones reach everything.
 func (s *Store) Prune(ctx context.Context, r journal.Retention, budget time.Duration) (deleted int, more bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, budget)
+	limit, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
-	var families []int64
-	if err = s.read(ctx, func(c *conn) error {
-		return c.query(func(st stmt) error { families = append(families, st.ColumnInt64(0)); return nil },
-			`with recursive f(id) as (select min(family) from runs union all select (select min(family) from runs where family>f.id) from f where f.id is not null)
-select id from f where id is not null`)
-	}); err != nil {
-		return 0, false, fmt.Errorf("prune: %w", err)
-	}
-	for _, family := range families {
-		if ctx.Err() != nil {
-			return deleted, true, s.err()
-		}
-		own, err := s.asked(context.WithoutCancel(ctx), family, r) // one look by an index
+	defer func() {
 		if err != nil {
-			return deleted, false, fmt.Errorf("prune: %w", err)
+			err = fmt.Errorf("prune: %w", err)
 		}
-		for again := true; again; {
-			if ctx.Err() != nil {
+	}()
+	look := context.WithoutCancel(ctx) // by an index: it takes no time that would want a limit
+	o := &s.round
+	o.Lock()
+	defer o.Unlock()
+	if !o.open {
+		if o.first, err = s.anyFamily(look, r.Now); err != nil {
+			return 0, false, err
+		}
+		o.open, o.at, o.wrapped = true, o.first, false
+	}
+	for slices := 0; ; {
+		family, err := s.familyAfter(look, o.at)
+		if err != nil {
+			return deleted, false, err
+		}
+		if o.wrapped && (family == 0 || family > o.first) {
+			o.open = false
+			return deleted, false, nil
+		}
+		prune := s.pruneRest
+		if family > 0 {
+			prune = func(r journal.Retention) (int, bool, error) { return s.pruneFamily(family, r) }
+		}
+		own, err := s.asked(look, family, r)
+		if err != nil {
+			return deleted, false, err
+		}
+		for again := true; again; slices++ {
+			if ctx.Err() != nil || slices > 0 && limit.Err() != nil {
 				return deleted, true, s.err()
 			}
 			var n int
-			if n, again, err = s.pruneFamily(family, own); err != nil {
-				return deleted, false, fmt.Errorf("prune: %w", err)
+			if n, again, err = prune(own); err != nil {
+				return deleted, false, err
 			}
 			deleted += n
 		}
-	}
-	for _, step := range []func() (bool, error){func() (bool, error) { return s.pruneEvents(r) }, s.vacuum} {
-		for again := true; again; {
-			if ctx.Err() != nil {
-				return deleted, true, s.err()
-			}
-			if again, err = step(); err != nil {
-				return deleted, false, fmt.Errorf("prune: %w", err)
-			}
+		if o.at = family; family == 0 {
+			o.wrapped = true
 		}
 	}
-	return deleted, false, nil
 }
 
-// asked is the retention of one workflow.
+// anyFamily is the number of some workflow, or one less than that of the first.
+func (s *Store) anyFamily(ctx context.Context, now time.Time) (family int64, err error) {
+	last := int64(0)
+	err = s.read(ctx, func(c *conn) error {
+		last, err = c.number("select coalesce(max(family), 0) from runs")
+		return err
+	})
+	return now.UnixMicro() % (last + 1), err
+}
+
+// familyAfter is the next workflow; 0 after the last.
+func (s *Store) familyAfter(ctx context.Context, at int64) (family int64, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		return c.query(func(st stmt) error { family = st.ColumnInt64(0); return nil }, "select coalesce(min(family), 0) from runs where family>?", at)
+	})
+	return family, err
+}
+
+// pruneRest prunes a slice of what belongs to no workflow.
+func (s *Store) pruneRest(r journal.Retention) (deleted int, again bool, err error) {
+	events, err := s.pruneEvents(r)
+	if err != nil {
+		return 0, false, err
+	}
+	pages, err := s.vacuum()
+	return 0, events || pages, err
+}
+
+// asked is the retention of one workflow; family 0 is none.
 func (s *Store) asked(ctx context.Context, family int64, r journal.Retention) (journal.Retention, error) {
-	if r.Of == nil {
+	if r.Of == nil || family == 0 {
 		return r, nil
 	}
 	err := s.read(ctx, func(c *conn) error {

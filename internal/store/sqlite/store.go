@@ -44,6 +44,8 @@ type Store struct {
 	pruned map[int64]int64 // where pruning goes on, by family
 	turn   turn
 
+	round round // of pruning
+
 	readers pool
 	me      owner
 	packer  packer
