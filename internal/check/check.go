@@ -26,6 +26,8 @@ type Options struct {
 	Supported func(feature string) bool
 	// Link attaches to a definition what it names elsewhere; nil: that is left alone.
 	Link func(*workflow.Definition) []workflow.Finding
+	// Zone reports whether there is a time zone of that name; nil: nobody knows.
+	Zone func(name string) bool
 	// Portable asks for hints where another runtime may differ.
 	Portable bool
 }
@@ -188,6 +190,7 @@ func (c *checker) document() {
 	}
 	c.timeout(d.Timeout, workflow.WorkflowTimeoutSite, nil)
 	c.schedule(d.Schedule)
+	c.scheduleSettings()
 	if s := d.Downbeat; s != nil {
 		if s.Concurrency != nil {
 			c.expr(s.Concurrency.Key, workflow.SettingSite, nil, false)
@@ -199,26 +202,6 @@ func (c *checker) document() {
 			c.expr(&workflow.Expr{Pos: f.Pos, Source: f.String()}, workflow.SettingSite, nil, true)
 		}
 		c.settings(d.Document.Metadata, s.Pos)
-	}
-}
-
-func (c *checker) schedule(s *workflow.Schedule) {
-	if s == nil {
-		return
-	}
-	if !c.supports("schedule") {
-		c.hint(s.Pos, "unsupported/schedule", "DSL 168-174", "the schedule has no effect when the workflow is started by hand", "")
-	}
-	c.duration(s.Every, workflow.ScheduleSite, nil, "schedule.every")
-	c.duration(s.After, workflow.ScheduleSite, nil, "schedule.after")
-	if length, ok := s.Every.Literal(); ok && length.IsZero() {
-		c.fail(s.Every.Pos, "schedule/every", "DSL 168", "schedule.every is no time at all", "it must be longer than nothing")
-	}
-	if n := len(strings.Fields(s.Cron)); s.Cron != "" && n != 5 && !strings.HasPrefix(s.Cron, "@") {
-		c.fail(s.Pos, "schedule/cron", "DSL 169", fmt.Sprintf("schedule.cron %s has %d fields", source.Quote(s.Cron), n), "it has five: minute, hour, day of month, month, day of week")
-	}
-	if s.On != nil {
-		c.strategy(s.On, workflow.ScheduleSite, nil, nil)
 	}
 }
 

@@ -26,6 +26,7 @@ func milestone(t testing.TB) check.Options {
 				"properties": map[string]any{"host": map[string]any{"type": "string"}, "command": map[string]any{"type": "string"}},
 			}},
 		},
+		Zone: func(name string) bool { return name == "Europe/Berlin" },
 		Supported: func(f string) bool {
 			if !slices.Contains(check.Features, f) {
 				t.Errorf("%s is not listed in Features", f)

@@ -42,6 +42,8 @@ var beyond = map[string]string{
 	"secret/not-listed":     "what is inside an expression, and names (DSL 207)",
 	"schema/invalid":        "whether a schema in place compiles (DSL 206)",
 	"schedule/every":        "that a duration is not nothing (DSL 168)",
+	"schedule/cron":         "what is inside a cron expression (DSL 169)",
+	"schedule/never":        "that until: false has no end (DSL 171)",
 	"downbeat/duration":     "that a duration is not nothing",
 	"retry/jitter":          "that one duration is longer than another (DSL 116)",
 	"duration/invalid":      "how long a duration may be (DSL 202)",

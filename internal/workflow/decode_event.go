@@ -202,7 +202,7 @@ func (d *decoder) schedule(n *source.Node) *Schedule {
 	}
 	s := &Schedule{Pos: n.Pos, Every: d.duration(n.Field("every"), a.in("every")), After: d.duration(n.Field("after"), a.in("after"))}
 	if c := n.Field("cron"); c != nil {
-		s.Cron = d.str(c, at{"schedule", "schedule.cron", "DSL 169"}, someText)
+		s.Cron, s.CronPos = d.str(c, at{"schedule", "schedule.cron", "DSL 169"}, someText), c.Pos
 	}
 	if on := n.Field("on"); on != nil {
 		s.On = d.strategy(on, at{"schedule", "schedule.on", "DSL 171"}, true)

@@ -81,9 +81,7 @@ func (s Site) vars() vars {
 		return ofBody
 	case ExportSite:
 		return ofBody | varOutput
-	case ScheduleSite:
-		return varSecrets | varRuntime
-	case SettingSite:
+	case ScheduleSite, SettingSite:
 		return varRuntime
 	}
 	return 0

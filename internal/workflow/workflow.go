@@ -240,7 +240,7 @@ type Retry struct {
 
 // Schedule is the schedule section (DSL 168-174).
 type Schedule struct {
-	Pos          Pos
+	Pos, CronPos Pos
 	Every, After *Duration
 	Cron         string
 	On           *Strategy
