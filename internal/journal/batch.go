@@ -16,6 +16,7 @@ func (b *Batch) reset() {
 	b.InboxDone = empty(b.InboxDone)
 	b.Events = empty(b.Events)
 	b.Keys = empty(b.Keys)
+	b.Schedules = empty(b.Schedules)
 }
 
 // empty lets go of what the elements refer to.
@@ -37,12 +38,13 @@ func (b *Batch) add(o *Batch) {
 	b.InboxDone = append(b.InboxDone, o.InboxDone...)
 	b.Events = append(b.Events, o.Events...)
 	b.Keys = append(b.Keys, o.Keys...)
+	b.Schedules = append(b.Schedules, o.Schedules...)
 }
 
 // size is about how much a batch costs to store.
 func (b *Batch) size() (items, bytes int) {
 	items = len(b.Appends) + len(b.Definitions) + len(b.Starts) + len(b.Updates) + len(b.Snapshots) + len(b.Payloads) +
-		len(b.Subscriptions) + len(b.Unsubscribe) + len(b.Inbox) + len(b.InboxDone) + len(b.Events) + len(b.Keys)
+		len(b.Subscriptions) + len(b.Unsubscribe) + len(b.Inbox) + len(b.InboxDone) + len(b.Events) + len(b.Keys) + len(b.Schedules)
 	for i := range b.Appends {
 		bytes += len(b.Appends[i].Data)
 	}
@@ -60,6 +62,9 @@ func (b *Batch) size() (items, bytes int) {
 	}
 	for i := range b.Events {
 		bytes += len(b.Events[i].Data)
+	}
+	for i := range b.Schedules {
+		bytes += len(b.Schedules[i].State)
 	}
 	return items, bytes
 }

@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 )
 
@@ -46,11 +47,13 @@ type Committer struct {
 	batch Batch
 	taken []*Request
 	rest  []*Request
+
+	accepted chan struct{}
 }
 
 // NewCommitter returns a committer for a store.
 func NewCommitter(s Store) *Committer {
-	c := &Committer{store: s}
+	c := &Committer{store: s, accepted: make(chan struct{}, 1)}
 	c.wake.L = &c.mu
 	return c
 }
@@ -79,6 +82,10 @@ func (c *Committer) Pending() int {
 	defer c.mu.Unlock()
 	return len(c.pending)
 }
+
+// Accepted returns a channel that receives when cloud events were stored. One
+// goroutine may wait for it.
+func (c *Committer) Accepted() <-chan struct{} { return c.accepted }
 
 // Run commits until ctx is done, then commits what was submitted before and
 // returns. Call it once.
@@ -153,6 +160,9 @@ func (c *Committer) commit(ctx context.Context, rs []*Request) {
 		c.commit(ctx, rs[half:])
 		return
 	}
+	if err == nil {
+		c.announce(rs)
+	}
 	complete(rs, err)
 }
 
@@ -168,6 +178,17 @@ func (c *Committer) answer(rs []*Request) {
 		starts += copy(r.Batch.Starts, c.batch.Starts[starts:])
 		events += copy(r.Batch.Events, c.batch.Events[events:])
 		inbox += copy(r.Batch.Inbox, c.batch.Inbox[inbox:])
+	}
+}
+
+// announce says that there are cloud events, if there are.
+func (c *Committer) announce(rs []*Request) {
+	if !slices.ContainsFunc(rs, func(r *Request) bool { return len(r.Batch.Events) > 0 }) {
+		return
+	}
+	select {
+	case c.accepted <- struct{}{}:
+	default:
 	}
 }
 

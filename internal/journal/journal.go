@@ -76,6 +76,7 @@ type Batch struct {
 	InboxDone     []int64
 	Events        []CloudEvent
 	Keys          []Key
+	Schedules     []Schedule
 }
 
 // Definition is a source, stored once by digest. With ID set the version is

@@ -33,25 +33,27 @@ type Memory struct {
 }
 
 var (
-	_ Store  = (*Memory)(nil)
-	_ Reader = (*Memory)(nil)
-	_ Keeper = (*Memory)(nil)
+	_ Store     = (*Memory)(nil)
+	_ Reader    = (*Memory)(nil)
+	_ Keeper    = (*Memory)(nil)
+	_ Schedules = (*Memory)(nil)
 )
 
 type memoryData struct {
-	mu       sync.Mutex
-	handles  map[string]*Memory
-	owners   int
-	runs     map[event.RunID]*memoryRun
-	order    []*memoryRun // as they were started
-	defs     map[string][]byte
-	deployed map[string]string
-	payloads map[string]*memoryPayload
-	inbox    []InboxRow
-	inboxed  int64
-	events   []CloudEvent
-	accepted int64
-	keys     map[[2]string]event.RunID
+	mu        sync.Mutex
+	handles   map[string]*Memory
+	owners    int
+	runs      map[event.RunID]*memoryRun
+	order     []*memoryRun // as they were started
+	defs      map[string][]byte
+	deployed  map[string]string
+	payloads  map[string]*memoryPayload
+	inbox     []InboxRow
+	inboxed   int64
+	events    []CloudEvent
+	accepted  int64
+	keys      map[[2]string]event.RunID
+	schedules map[scheduleKey]Schedule
 }
 
 type memoryRun struct {
@@ -76,7 +78,7 @@ var woken = time.UnixMicro(1).UTC()
 func NewMemory() *Memory {
 	d := &memoryData{
 		handles: make(map[string]*Memory), runs: make(map[event.RunID]*memoryRun), defs: make(map[string][]byte),
-		deployed: make(map[string]string), payloads: make(map[string]*memoryPayload), keys: make(map[[2]string]event.RunID),
+		deployed: make(map[string]string), payloads: make(map[string]*memoryPayload), keys: make(map[[2]string]event.RunID), schedules: make(map[scheduleKey]Schedule),
 	}
 	return (&Memory{d: d}).Again()
 }
@@ -184,6 +186,9 @@ func (m *Memory) commit(b *Batch) error {
 	for _, k := range b.Keys {
 		d.keys[[2]string{k.Scope, k.Key}] = k.Run
 	}
+	for _, s := range b.Schedules {
+		m.schedule(s)
+	}
 	return nil
 }
 
@@ -247,7 +252,7 @@ func (m *Memory) check(b *Batch) error {
 			return fmt.Errorf("idempotency key %s: %w: it belongs to run %s", k.Key, ErrConflict, was)
 		}
 	}
-	return nil
+	return m.checkSchedules(b.Schedules)
 }
 
 func touchedRuns(b *Batch) (ids []event.RunID) {

@@ -17,6 +17,7 @@ type Store interface {
 	journal.Store
 	journal.Reader
 	journal.Keeper
+	journal.Schedules
 	Owner() journal.Owner
 	Close() error
 }
@@ -69,6 +70,8 @@ func Exercise(t *testing.T, setup func(t *testing.T) Bundle) {
 		"PruneKeepsEventsThatAreWaitedFor": pruneKeepsEventsThatAreWaitedFor,
 		"OthersAreToldOfChanges":           othersAreToldOfChanges,
 		"AClosedStoreSaysSo":               aClosedStoreSaysSo,
+		"SchedulesAreRemembered":           schedulesAreRemembered,
+		"OneOfTwoMovesASchedule":           oneOfTwoMovesASchedule,
 		"ManyRunsInOneBatch":               manyRunsInOneBatch,
 	} {
 		t.Run(name, func(t *testing.T) {

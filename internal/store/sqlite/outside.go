@@ -120,6 +120,11 @@ func (s *Store) outside(b *journal.Batch) error {
 			return fmt.Errorf("idempotency key %s: %w", b.Keys[i].Key, err)
 		}
 	}
+	for i := range b.Schedules {
+		if err := s.schedule(&b.Schedules[i]); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

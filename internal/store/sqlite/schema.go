@@ -59,6 +59,9 @@ create index subscriptions_run on subscriptions(run);
 
 create table keys(scope text not null, key text not null, run blob not null, primary key(scope, key)) strict, without rowid;
 create index keys_run on keys(run);
+`, `
+create table schedules(workflow text not null, property text not null, text text not null, began integer not null, due integer not null,
+	run blob, cursor integer not null, state blob, version integer not null, primary key(workflow, property)) strict, without rowid;
 `}
 
 // A journal row's key holds its run and its sequence, so that one comparison of
