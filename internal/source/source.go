@@ -239,7 +239,11 @@ func looksLikeJSON(trimmed []byte) bool {
 	return len(rest) > 0 && (rest[0] == '"' || rest[0] == '{' || rest[0] == '}' || rest[0] == '[')
 }
 
-var yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(.*)$`)
+var (
+	yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(.*)$`)
+	// The module counts lines from 0 in what its parser finds, and from 1 in what its scanner finds.
+	fromZero = regexp.MustCompile(`^did not find expected (?:'-'|',' or|key|node content|<)|^found (?:undefined|duplicate|incompatible)`)
+)
 
 func (d *reader) readYAML(src []byte) (root *Node) {
 	var doc yaml.Node
@@ -261,6 +265,9 @@ func (d *reader) readYAML(src []byte) (root *Node) {
 		}
 		m := yamlLine.FindStringSubmatch(strings.ReplaceAll(err.Error(), "\n", " "))
 		line, _ := strconv.Atoi(m[1])
+		if line > 0 && fromZero.MatchString(m[2]) {
+			line++
+		}
 		d.report(Finding{Pos: Pos{max(line, 1), 1}, Rule: "source/yaml", DSL: "DSL 1", Message: "the YAML cannot be read: " + m[2]})
 		return nil
 	}

@@ -77,3 +77,21 @@ func TestSort(t *testing.T) {
 		t.Error("HasErrors")
 	}
 }
+
+// TestLineOfMistakes: the line is the author's, whichever part of the module found the mistake.
+func TestLineOfMistakes(t *testing.T) {
+	t.Parallel()
+	for text, line := range map[string]int{
+		"a: 1\nb:\n  - {x: 1, y: why?, z: [], no}}\n": 3,
+		"a: 1\nb: {x: == []}\n":                       2,
+		"a: 1\nb: [1, 2\nc: 3\n":                      2,
+		"a: 1\nb:\n  c: 'open\n":                      3,
+		"a: 1\nb: c: d\n":                             2,
+		"a: 1\nb: %x\n":                               2,
+	} {
+		_, findings := Read([]byte(text), 1<<20)
+		if len(findings) != 1 || findings[0].Pos.Line != line {
+			t.Errorf("%q: %v, want a mistake in line %d", text, findings, line)
+		}
+	}
+}
