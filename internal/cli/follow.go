@@ -18,6 +18,7 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/server"
 	"github.com/downbeat-dev/downbeat/internal/value"
 	"github.com/downbeat-dev/downbeat/internal/view"
+	"github.com/downbeat-dev/downbeat/internal/workflow"
 )
 
 // hurry is how long an interrupted process goes on tidying up.
@@ -288,10 +289,14 @@ func patience(text string) (time.Duration, error) {
 }
 
 // ending tells in words how a run ended, on stderr.
-func (a *app) ending(r *view.Run, by report.Author, lines func(view.Task) []string) {
+func (a *app) ending(ctx context.Context, n *server.Node, r *view.Run, by report.Author) {
 	p := a.term.Style
 	if r.Status == event.Faulted {
-		report.Ending{Run: r, By: by, Lines: lines, Retry: a.retries(r), Flags: a.dataFlag()}.Fault(a.err, p)
+		if by.Definition == nil {
+			by = recorded(ctx, n, r)
+		}
+		id, _ := event.ParseRunID(r.ID)
+		report.Ending{Run: r, By: by, Lines: a.logsOf(ctx, n, id), Retry: a.retries(r), Flags: a.dataFlag()}.Fault(a.err, p)
 		return
 	}
 	if a.flags.quiet || !a.term.Live {
@@ -305,6 +310,21 @@ func (a *app) ending(r *view.Run, by report.Author, lines func(view.Task) []stri
 		_, _ = fmt.Fprintln(a.err, p.Warn("cancelled")+p.Dim(" after "+took))
 	case event.Pending, event.Running, event.Waiting, event.Suspended, event.Faulted:
 	}
+}
+
+// recorded is the definition by which a run goes, as its store has it; none
+// when it is not there: the rest tells enough.
+func recorded(ctx context.Context, n *server.Node, r *view.Run) report.Author {
+	id, err := event.ParseRunID(r.ID)
+	if err != nil {
+		return report.Author{}
+	}
+	src, err := n.Control.Definition(ctx, id)
+	if err != nil {
+		return report.Author{}
+	}
+	def, _ := workflow.Decode(src)
+	return report.Author{Source: src, Definition: def}
 }
 
 // retries reports that there is a command that retries this run; a child is

@@ -209,7 +209,7 @@ func (a *app) finish(ctx context.Context, fw *follower, by report.Author) error 
 	if err != nil {
 		return fmt.Errorf("show run %s: %w", fw.id, err)
 	}
-	a.ending(r, by, a.logsOf(ctx, fw.node, fw.id))
+	a.ending(ctx, fw.node, r, by)
 	if err := a.result(r, fw.result); err != nil {
 		return err
 	}

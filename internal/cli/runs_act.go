@@ -160,7 +160,7 @@ func (a *app) resume(ctx context.Context, texts []string, f *runFlags) error {
 		if err != nil {
 			return about(fw.id, err)
 		}
-		a.ending(r, report.Author{}, a.logsOf(ctx, n, fw.id))
+		a.ending(ctx, n, r, report.Author{})
 		if a.conf.Output != "text" {
 			v, err := forms.Value(r)
 			if err != nil {

@@ -3,11 +3,13 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/downbeat-dev/downbeat/internal/progress"
+	"github.com/downbeat-dev/downbeat/internal/report"
 	"github.com/downbeat-dev/downbeat/internal/server"
 	"github.com/downbeat-dev/downbeat/internal/view"
 )
@@ -32,14 +34,14 @@ func (a *app) getCommand() *cobra.Command {
 				if a.conf.Output != "text" {
 					return a.print(r)
 				}
-				return a.showRun(r)
+				return a.showRun(r, recorded(ctx, n, r))
 			})
 		},
 	}
 }
 
 // showRun prints a run for people.
-func (a *app) showRun(r *view.Run) error {
+func (a *app) showRun(r *view.Run, by report.Author) error {
 	p := a.outPalette()
 	field := func(name, text string) {
 		if text != "" {
@@ -62,6 +64,9 @@ func (a *app) showRun(r *view.Run) error {
 		field("error", p.Bad(progress.OneLine(e.Error()))+p.Dim(fmt.Sprintf(" (%d)", e.Status)))
 		field("type", e.Type)
 		field("at", e.Instance)
+		if place, text := by.Place(e.Instance); place != "" {
+			field("source", place+p.Dim("  | ")+strings.TrimSpace(text))
+		}
 	}
 	field("input", clip(string(r.Input.JSON())))
 	if !r.Output.IsZero() {

@@ -62,7 +62,7 @@ func (a *app) watch(ctx context.Context, n *server.Node, text string) error {
 		}
 	}
 	show.Close(a.clock.Now())
-	a.ending(r, report.Author{}, a.logsOf(ctx, n, id))
+	a.ending(ctx, n, r, report.Author{})
 	if err := a.result(r, engine.Result{Output: r.Output}); err != nil {
 		return fmt.Errorf("print run %s: %w", id, err)
 	}

@@ -26,7 +26,7 @@ func guide(t *testing.T) (dir, shown string) {
 		t.Fatal(err)
 	}
 	dir = t.TempDir()
-	blocks := regexp.MustCompile("(?s)```(?:yaml)?\n(.*?)```").FindAllStringSubmatch(string(src), 3)
+	blocks := regexp.MustCompile("(?s)```(?:yaml|console)?\n(.*?)```").FindAllStringSubmatch(string(src), 3)
 	write(t, dir, "order.yaml", blocks[0][1])
 	write(t, dir, "order.test.yaml", blocks[1][1])
 	return dir, strings.TrimPrefix(blocks[2][1], "$ downbeat test order.test.yaml\n")

@@ -166,6 +166,7 @@ func (r *Rehearsal) mocks(list []*Mock) {
 		if m.at.definition == nil {
 			continue
 		}
+		r.outputs(m, m.at.definition.tasks[m.at.reference])
 		if line := always[m.at]; line > 0 {
 			r.report(m.Pos, "test/unreachable", fmt.Sprintf("this mock of %s never answers: the one in line %d always does", m.Task.Text, line), "give the first one a when, or put their answers into one list of attempts")
 		} else if m.When == nil {

@@ -18,6 +18,7 @@ import (
 
 // Author is what is known of the definition of a run, to point into it.
 type Author struct {
+	// File is where it was read; "" when only its record is known.
 	File       string
 	Source     []byte
 	Definition *workflow.Definition
@@ -53,7 +54,7 @@ func (e Ending) Fault(w io.Writer, p progress.Palette) {
 	_, _ = fmt.Fprintf(w, "%s %s%s\n", p.Bad("faulted:"), title, p.Dim(fmt.Sprintf(" (%d) after %s", f.Status, progress.Short(r.EndedAt.Sub(r.StartedAt)))))
 	failed := failedTask(r, f.Instance)
 	field("task", f.Instance+p.Dim(which(failed)))
-	if place, text := e.By.place(f.Instance); place != "" {
+	if place, text := e.By.Place(f.Instance); place != "" {
 		field("source", place+p.Dim("  | ")+strings.TrimSpace(text))
 	}
 	field("type", f.Type)
@@ -115,8 +116,9 @@ func failedTask(r *view.Run, instance string) *view.Task {
 	return nil
 }
 
-// place finds a task in the source: "file:line:col" and the line's text.
-func (by Author) place(reference string) (where, text string) {
+// Place finds a task in the source: where it stands ("file:line:col") and the
+// text of the line; "" when it is not there.
+func (by Author) Place(reference string) (where, text string) {
 	if by.Definition == nil || reference == "" {
 		return "", ""
 	}
@@ -129,6 +131,9 @@ func (by Author) place(reference string) (where, text string) {
 	lines := strings.Split(string(by.Source), "\n")
 	if !pos.IsValid() || pos.Line > len(lines) {
 		return "", ""
+	}
+	if by.File == "" {
+		return fmt.Sprintf("line %d, column %d of the definition", pos.Line, pos.Col), lines[pos.Line-1]
 	}
 	return fmt.Sprintf("%s:%d:%d", by.File, pos.Line, pos.Col), lines[pos.Line-1]
 }

@@ -39,6 +39,12 @@ func (l *library) find(id string) *workflow.Definition {
 	return nil
 }
 
+// isTest tells a test file, which may lie beside its workflow.
+func isTest(file string) bool {
+	base := strings.TrimSuffix(strings.ToLower(file), strings.ToLower(filepath.Ext(file)))
+	return strings.HasSuffix(base, ".test")
+}
+
 func (l *library) read() {
 	l.by = make(map[string][]*workflow.Definition)
 	entries, err := os.ReadDir(l.dir)
@@ -47,6 +53,9 @@ func (l *library) read() {
 		return
 	}
 	for _, e := range entries {
+		if isTest(e.Name()) {
+			continue
+		}
 		switch strings.ToLower(filepath.Ext(e.Name())) {
 		case ".yaml", ".yml", ".json":
 		default:
