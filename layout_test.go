@@ -60,6 +60,7 @@ var layers = map[string]string{
 
 	// The engine room: owns goroutines and the clock; sees ports only.
 	"internal/lifecycle":   "",
+	"internal/link":        "internal/bundle internal/event internal/expr internal/lifecycle internal/outbound internal/source internal/value internal/workflow",
 	"internal/feed":        "internal/event internal/machine",
 	"internal/definitions": "internal/bundle internal/event internal/journal internal/machine internal/program internal/value internal/workflow",
 	"internal/history":     "internal/definitions internal/event internal/journal internal/machine internal/program internal/value internal/view",

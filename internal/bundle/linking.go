@@ -62,6 +62,12 @@ func Begin(def *workflow.Definition) *Linking {
 	return l
 }
 
+// Needed reports whether def names anything elsewhere.
+func Needed(def *workflow.Definition) bool {
+	l := Begin(def)
+	return len(l.open)+len(l.findings) > 0
+}
+
 // Next is the next document that is wanted. What was attached under the same
 // name already is put in its place at once.
 func (l *Linking) Next() (Want, bool) {

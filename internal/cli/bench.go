@@ -67,7 +67,7 @@ func (a *app) bench(ctx context.Context, files []string, f *benchFlags, given bo
 		o.Duration = 24 * time.Hour
 	}
 	if len(files) == 1 {
-		def, _, err := a.accept(files[0])
+		def, _, err := a.accept(ctx, files[0], nodeFlags{})
 		if err != nil {
 			return err
 		}

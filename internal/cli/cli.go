@@ -24,6 +24,7 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/config"
 	"github.com/downbeat-dev/downbeat/internal/forms"
 	"github.com/downbeat-dev/downbeat/internal/lifecycle"
+	"github.com/downbeat-dev/downbeat/internal/link"
 	"github.com/downbeat-dev/downbeat/internal/progress"
 	"github.com/downbeat-dev/downbeat/internal/source"
 )
@@ -51,6 +52,9 @@ type app struct {
 	conf    config.Config
 	flags   globalFlags
 	notes   progress.Notes
+	links   *link.Linker // made when a definition first needs one
+	// stopped: linking was interrupted.
+	stopped bool
 	// abandoned: the process ends without waiting for its node.
 	abandoned bool
 }

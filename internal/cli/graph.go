@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/downbeat-dev/downbeat/internal/bundle"
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/graph"
 	"github.com/downbeat-dev/downbeat/internal/report"
@@ -57,7 +58,8 @@ func (a *app) graph(ctx context.Context, file, format, run string) error {
 	if err != nil {
 		return err
 	}
-	def, err := a.drawable(file, src)
+	def, list := a.check(ctx, file, src, nodeFlags{lenient: true})
+	def, err = a.drawable(file, src, def, list)
 	if err != nil {
 		return err
 	}
@@ -92,7 +94,8 @@ func (a *app) graphRun(ctx context.Context, id event.RunID, draw func(*graph.Gra
 		if err != nil {
 			return err
 		}
-		def, err := a.drawable("the definition of run "+id.String(), src)
+		def, list := bundle.Decode(src)
+		def, err = a.drawable("the definition of run "+id.String(), src, def, list)
 		if err != nil {
 			return err
 		}
@@ -102,8 +105,7 @@ func (a *app) graphRun(ctx context.Context, id event.RunID, draw func(*graph.Gra
 }
 
 // drawable reads a definition; what is invalid cannot be drawn.
-func (a *app) drawable(name string, src []byte) (*workflow.Definition, error) {
-	def, list := a.check(src)
+func (a *app) drawable(name string, src []byte, def *workflow.Definition, list []workflow.Finding) (*workflow.Definition, error) {
 	f := report.Findings{File: name, Source: src, List: list}
 	if n := f.Count(workflow.SeverityError); def == nil || n > 0 {
 		f.Show(a.err, a.term.Style, workflow.SeverityError)

@@ -63,6 +63,7 @@ or not supported yet, 3 cancelled, 4 --wait passed, 130 interrupted. After 4 and
 	fl.StringArrayVar(&f.sets, "set", nil, "one field of the input, `name=value`; a.b=c nests; the value is JSON when it parses")
 	f.add(fl)
 	f.addWorkflows(fl)
+	f.addOffline(fl)
 	fl.StringVar(&f.wait, "wait", "", "leave the run after this `DURATION`, interrupted and resumable (exit code 4)")
 	fl.StringArrayVar(&f.events, "events", nil, "`FILE` of cloud events to feed: JSON, JSON lines or an array")
 	fl.StringVar(&f.record, "record", "", "make a test of the run: `FILE`.test.yaml")
@@ -79,7 +80,7 @@ func (a *app) run(ctx context.Context, file string, f *runFlags) error {
 	if err := recordable(f.record, file); err != nil {
 		return err
 	}
-	def, by, err := a.accept(file)
+	def, by, err := a.accept(ctx, file, f.nodeFlags)
 	if err != nil {
 		return err
 	}
@@ -158,12 +159,15 @@ func count(list []string, s string) int {
 
 // accept reads and checks a definition. What cannot run is refused with all
 // its findings; warnings are shown in short.
-func (a *app) accept(file string) (*workflow.Definition, report.Author, error) {
+func (a *app) accept(ctx context.Context, file string, nf nodeFlags) (*workflow.Definition, report.Author, error) {
 	src, err := a.readFile(file)
 	if err != nil {
 		return nil, report.Author{}, err
 	}
-	def, list := a.check(src)
+	def, list := a.check(ctx, file, src, nf)
+	if a.stopped {
+		return nil, report.Author{}, &exit{code: exitInterrupted}
+	}
 	f := report.Findings{File: file, Source: src, List: list}
 	invalid, unsupported := f.Count(workflow.SeverityError), f.Count(workflow.SeverityUnsupported)
 	if def == nil || invalid+unsupported > 0 {

@@ -42,6 +42,7 @@ func (f *repairFlags) add(cmd *cobra.Command) {
 	fl.BoolVar(&f.dry, "dry-run", false, "show what would be kept and done again, and begin nothing")
 	f.nodeFlags.add(fl)
 	f.addWorkflows(fl)
+	f.addOffline(fl)
 	fl.StringVar(&f.wait, "wait", "", "leave the run after this `DURATION`, interrupted and resumable (exit code 4)")
 }
 
@@ -150,7 +151,7 @@ func (a *app) repair(ctx context.Context, text string, f *repairFlags, prepare f
 		return err
 	}
 	if f.definition != "" {
-		if f.corrected, f.by, err = a.accept(f.definition); err != nil {
+		if f.corrected, f.by, err = a.accept(ctx, f.definition, f.nodeFlags); err != nil {
 			return err
 		}
 	}

@@ -25,6 +25,8 @@ import (
 
 // testFlags are the flags of test.
 type testFlags struct {
+	nodeFlags
+
 	update, coverage, watch bool
 	run, format             string
 	pattern                 *regexp.Regexp
@@ -57,6 +59,7 @@ files or workflows that are wrong.`,
 	fl.BoolVar(&f.update, "update", false, "show how the expectations would have to be, and rewrite them in the files")
 	fl.BoolVar(&f.coverage, "coverage", false, "list the places of the workflows that no case reached")
 	fl.BoolVar(&f.watch, "watch", false, "play again whenever a file changes, until Ctrl-C")
+	f.addOffline(fl)
 	fl.StringVar(&f.run, "run", "", "play only the cases whose name matches the regular expression `PATTERN`")
 	fl.StringVarP(&f.format, "output", "o", "text", "how results are printed: text, json or junit")
 	return cmd
@@ -85,11 +88,11 @@ func (a *app) test(ctx context.Context, args []string, f *testFlags) error {
 	}
 	var list []*testFile
 	for _, file := range files {
-		list = append(list, a.playFile(file, f))
+		list = append(list, a.playFile(ctx, file, f))
 	}
 	if f.update {
 		for _, t := range list {
-			if err := a.updateTest(t); err != nil {
+			if err := a.updateTest(ctx, t, f); err != nil {
 				return err
 			}
 		}
@@ -141,7 +144,7 @@ func (t *testFile) failed() int {
 }
 
 // playFile reads a test file with its workflows, and plays its cases.
-func (a *app) playFile(file string, f *testFlags) *testFile {
+func (a *app) playFile(ctx context.Context, file string, f *testFlags) *testFile {
 	t := &testFile{file: file, watched: []string{file}}
 	begun := a.clock.Monotonic()
 	defer func() { t.took = a.clock.Since(begun) }()
@@ -154,11 +157,11 @@ func (a *app) playFile(file string, f *testFlags) *testFile {
 		return t
 	}
 	t.suite = suite
-	root, ok := a.testWorkflow(t)
+	root, ok := a.testWorkflow(ctx, t, f)
 	if !ok {
 		return t
 	}
-	others := a.testChildren(t)
+	others := a.testChildren(ctx, t, f)
 	r, list := rehearse.Link(suite, root, others, program.Options{Functions: functionsOf(append(others, root))})
 	t.findings = append(t.findings, report.Findings{File: file, Source: t.source, List: list})
 	if r == nil {
@@ -179,7 +182,7 @@ func (a *app) playFile(file string, f *testFlags) *testFile {
 }
 
 // testWorkflow reads the workflow that a test file is for.
-func (a *app) testWorkflow(t *testFile) (rehearse.Definition, bool) {
+func (a *app) testWorkflow(ctx context.Context, t *testFile, f *testFlags) (rehearse.Definition, bool) {
 	file := filepath.Join(filepath.Dir(t.file), filepath.FromSlash(t.suite.Workflow.Text))
 	t.watched = append(t.watched, file)
 	src, err := a.readFile(file)
@@ -190,7 +193,7 @@ func (a *app) testWorkflow(t *testFile) (rehearse.Definition, bool) {
 		}}})
 		return rehearse.Definition{}, false
 	}
-	def, list := a.check(src)
+	def, list := a.check(ctx, file, src, f.nodeFlags)
 	list = slices.DeleteFunc(list, func(f workflow.Finding) bool { return f.Severity != workflow.SeverityError })
 	t.findings = append(t.findings, report.Findings{File: file, Source: src, List: list})
 	return rehearse.Definition{File: file, Workflow: def}, def != nil && len(list) == 0
@@ -198,7 +201,7 @@ func (a *app) testWorkflow(t *testFile) (rehearse.Definition, bool) {
 
 // testChildren reads the workflows that the one under test may start. Those
 // that are invalid are left out: a case that starts one says that it is missing.
-func (a *app) testChildren(t *testFile) (out []rehearse.Definition) {
+func (a *app) testChildren(ctx context.Context, t *testFile, f *testFlags) (out []rehearse.Definition) {
 	if t.suite.Workflows.Text == "" {
 		return nil
 	}
@@ -221,7 +224,7 @@ func (a *app) testChildren(t *testFile) (out []rehearse.Definition) {
 		if err != nil {
 			continue
 		}
-		if def, list := a.check(src); def != nil && !source.HasErrors(list) {
+		if def, list := a.check(ctx, file, src, f.nodeFlags); def != nil && !source.HasErrors(list) {
 			out = append(out, rehearse.Definition{File: file, Workflow: def})
 		}
 	}
@@ -298,7 +301,7 @@ func nearFile(file string) string {
 }
 
 // updateTest shows how the expectations of a file would have to be, and writes them.
-func (a *app) updateTest(t *testFile) error {
+func (a *app) updateTest(ctx context.Context, t *testFile, f *testFlags) error {
 	if t.play == nil || t.failed() == 0 {
 		return nil
 	}
@@ -332,7 +335,7 @@ func (a *app) updateTest(t *testFile) error {
 	if err := os.WriteFile(t.file, src, info.Mode().Perm()); err != nil {
 		return fmt.Errorf("update %s: %w", t.file, err)
 	}
-	again := a.playFile(t.file, &testFlags{pattern: regexp.MustCompile(onlyNames(t.results))})
+	again := a.playFile(ctx, t.file, &testFlags{nodeFlags: f.nodeFlags, pattern: regexp.MustCompile(onlyNames(t.results))})
 	again.partly = t.partly
 	*t = *again
 	return nil
@@ -362,9 +365,9 @@ func (a *app) watchTests(ctx context.Context, args []string, f *testFlags) error
 		var list []*testFile
 		watched := slices.Clone(args)
 		for _, file := range files {
-			t := a.playFile(file, f)
+			t := a.playFile(ctx, file, f)
 			if f.update {
-				if err := a.updateTest(t); err != nil {
+				if err := a.updateTest(ctx, t, f); err != nil {
 					return err
 				}
 			}

@@ -115,7 +115,7 @@ func (b *bundle) begin() {
 	b.engine = engine.New(engine.Options{
 		Store: b.store, Reader: b.store, Committer: journal.NewCommitter(b.store), Secrets: secrets, Worker: w, Embedded: true,
 		Program: program.Options{Functions: []string{"noop"}}, Logger: slog.New(slog.DiscardHandler), Version: "test",
-		Library: func(id string) *workflow.Definition { return b.library[id] },
+		Library: func(_ context.Context, id string) (*workflow.Definition, error) { return b.library[id], nil },
 	})
 	if err := b.engine.Start(b.tb.Context()); err != nil {
 		b.tb.Fatal(err)

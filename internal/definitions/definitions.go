@@ -19,8 +19,9 @@ import (
 )
 
 // Library finds the definitions of a directory by "namespace/name:version";
-// version "latest" means the highest. nil: there is none of that name.
-type Library func(id string) *workflow.Definition
+// version "latest" means the highest. nil: there is none of that name. What it
+// gives is linked.
+type Library func(ctx context.Context, id string) (*workflow.Definition, error)
 
 // InvalidError says that a definition cannot be run.
 type InvalidError struct {
@@ -196,7 +197,10 @@ func (d *Cache) Closure(ctx context.Context, root *Definition) ([]event.Named, [
 // definition that asks.
 func (d *Cache) find(ctx context.Context, name string, root *Definition) (*Definition, error) {
 	if d.o.Library != nil {
-		if def := d.o.Library(name); def != nil {
+		switch def, err := d.o.Library(ctx, name); {
+		case err != nil:
+			return nil, fmt.Errorf("find workflow %s: %w", name, err)
+		case def != nil:
 			return d.Take(def)
 		}
 	}

@@ -1,6 +1,7 @@
 package definitions_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -40,8 +41,11 @@ func runs(names ...string) string {
 func cache(store *journal.Memory, lib map[string]*workflow.Definition) *definitions.Cache {
 	return definitions.New(definitions.Options{
 		Program: program.Options{Functions: []string{"noop"}}, Has: func(kind string) bool { return kind == "noop" },
-		Library: func(id string) *workflow.Definition { name, _, _ := strings.Cut(id, ":"); return lib[name] },
-		Store:   store, Reader: store, Seals: func() error { return errors.New("no key") },
+		Library: func(_ context.Context, id string) (*workflow.Definition, error) {
+			name, _, _ := strings.Cut(id, ":")
+			return lib[name], nil
+		},
+		Store: store, Reader: store, Seals: func() error { return errors.New("no key") },
 	})
 }
 

@@ -364,11 +364,11 @@ func withChild(tb testing.TB, tasks string) engine.Library {
 	tb.Helper()
 	src := "document: {dsl: '1.0.3', namespace: test, name: child, version: '1.0.0'}\n" + tasks
 	def, _ := workflow.Decode([]byte(src))
-	return func(id string) *workflow.Definition {
+	return func(_ context.Context, id string) (*workflow.Definition, error) {
 		if strings.HasPrefix(id, "test/child:") {
-			return def
+			return def, nil
 		}
-		return nil
+		return nil, nil
 	}
 }
 

@@ -21,17 +21,18 @@ type Validation struct {
 
 // Read checks files and directories; "-" is stdin. What it finds goes to text,
 // file by file, unless text is nil.
-func (v *Validation) Read(stdin io.Reader, args []string, o check.Options, text io.Writer, p progress.Palette) error {
+func (v *Validation) Read(stdin io.Reader, args []string, options func(file string) check.Options, text io.Writer, p progress.Palette) error {
 	names, err := forms.Expand(args)
 	if err != nil {
 		return err
 	}
-	o.Portable = v.Portable
 	for _, name := range names {
 		src, err := forms.Definition(stdin, name)
 		if err != nil {
 			return err
 		}
+		o := options(name)
+		o.Portable = v.Portable
 		_, list := check.Source(src, o)
 		f := Findings{File: name, Source: src, List: list}
 		v.files = append(v.files, f)

@@ -59,7 +59,7 @@ func Kinds() []executor.Kind {
 // supported are the parts of the language that check.Features names and that
 // the catalogue above, and the engine, carry out.
 var supported = []string{
-	"call:a2a", "call:asyncapi", "call:grpc", "call:mcp", "call:openapi", "run:container", "auth:oauth2", "auth:oidc",
+	"call:a2a", "call:asyncapi", "call:grpc", "call:mcp", "call:openapi", "run:container", "catalog:remote", "resource:remote", "auth:oauth2", "auth:oidc",
 	"downbeat:concurrency", "downbeat:priority", "downbeat:sensitive", "downbeat:interrupted", "downbeat:resources", "downbeat:workspace", "downbeat:registry",
 	"downbeat:retention",
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -8,7 +9,10 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/downbeat-dev/downbeat/internal/bundle"
+	"github.com/downbeat-dev/downbeat/internal/engine"
 	"github.com/downbeat-dev/downbeat/internal/journal"
+	"github.com/downbeat-dev/downbeat/internal/link"
 	"github.com/downbeat-dev/downbeat/internal/workflow"
 )
 
@@ -16,13 +20,51 @@ import (
 type library struct {
 	dir    string
 	logger *slog.Logger
+	files  map[*workflow.Definition]string
 	once   sync.Once
 	by     map[string][]*workflow.Definition // "namespace/name", the highest version last
+
+	mu     sync.Mutex // of what follows, and of linking
+	linker func() (*link.Linker, error)
+	links  *link.Linker
+	linked map[*workflow.Definition]*workflow.Definition
 }
 
-// find returns a definition by "namespace/name:version"; "latest" is the highest version.
-func (l *library) find(id string) *workflow.Definition {
+// find returns a definition by "namespace/name:version"; "latest" is the highest
+// version. It is linked when it is first asked for; nil: there is none.
+func (l *library) find(ctx context.Context, id string) (*workflow.Definition, error) {
 	l.once.Do(l.read)
+	def := l.named(id)
+	if def == nil {
+		return nil, nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if whole := l.linked[def]; whole != nil {
+		return whole, nil
+	}
+	if !bundle.Needed(def) {
+		l.linked[def] = def
+		return def, nil
+	}
+	if l.links == nil {
+		var err error
+		if l.links, err = l.linker(); err != nil {
+			return nil, err
+		}
+	}
+	whole, _ := workflow.Decode(def.Source) // linking changes it; what fails is tried again from the start
+	for _, f := range l.links.Link(ctx, whole, l.dir) {
+		if f.Severity == workflow.SeverityError {
+			return nil, &engine.InvalidError{Workflow: id, Findings: []workflow.Finding{f}, Reason: "workflow " + id + " cannot be linked: " + f.Format(l.files[def])}
+		}
+		l.logger.WarnContext(ctx, "workflow is linked", slog.String("finding", f.Format(l.files[def])))
+	}
+	l.linked[def] = whole
+	return whole, nil
+}
+
+func (l *library) named(id string) *workflow.Definition {
 	name, version, _ := strings.Cut(id, ":")
 	defs := l.by[name]
 	if len(defs) == 0 {
@@ -46,7 +88,7 @@ func isTest(file string) bool {
 }
 
 func (l *library) read() {
-	l.by = make(map[string][]*workflow.Definition)
+	l.by, l.files, l.linked = make(map[string][]*workflow.Definition), make(map[*workflow.Definition]string), make(map[*workflow.Definition]*workflow.Definition)
 	entries, err := os.ReadDir(l.dir)
 	if err != nil {
 		l.logger.Warn("directory of workflows cannot be read", slog.String("error", err.Error()))
@@ -76,6 +118,7 @@ func (l *library) read() {
 		}
 		name := def.Document.Namespace + "/" + def.Document.Name
 		l.by[name] = append(l.by[name], def)
+		l.files[def] = e.Name()
 	}
 	for _, defs := range l.by {
 		slices.SortStableFunc(defs, func(a, b *workflow.Definition) int {

@@ -20,6 +20,7 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/executor"
 	"github.com/downbeat-dev/downbeat/internal/journal"
 	"github.com/downbeat-dev/downbeat/internal/lifecycle"
+	"github.com/downbeat-dev/downbeat/internal/link"
 	"github.com/downbeat-dev/downbeat/internal/outbound"
 	"github.com/downbeat-dev/downbeat/internal/program"
 	"github.com/downbeat-dev/downbeat/internal/secret"
@@ -42,6 +43,7 @@ type Config struct {
 	DataDir     string
 	Mode        Mode
 	SecretsFile string // a YAML or JSON map; "" none
+	Offline     bool   // definitions of Workflows are linked from the cache alone
 	Workflows   string // directory of definitions that `run: workflow` may name; "" none
 	Version     string
 	Environ     []string      // os.Environ(), for DOWNBEAT_SECRET_* and for processes
@@ -94,9 +96,12 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	}
 	c.Keep, c.KeepFor = cmp.Or(c.Keep, keepRuns), cmp.Or(c.KeepFor, keepFor)
 	n := &Node{clock: c.Clock, outbound: c.outbound()}
-	secrets, err := n.secrets(&c)
+	secrets, warning, err := c.secrets()
 	if err != nil {
 		return nil, err
+	}
+	if warning != "" {
+		n.Warnings = append(n.Warnings, warning)
 	}
 	n.resolver = secrets
 	containers := n.containers(&c)
@@ -114,21 +119,20 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	return n, nil
 }
 
-// secrets come from the file first, then from the environment.
-func (n *Node) secrets(c *Config) (*secret.Resolver, error) {
+// secrets come from the file first, then from the environment. The warning is
+// about the file.
+func (c *Config) secrets() (r *secret.Resolver, warning string, err error) {
 	stores := []secret.Store{}
 	if c.SecretsFile != "" {
 		f, err := secret.OpenFile(c.SecretsFile)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
-		if w := f.Warning(); w != "" {
-			n.Warnings = append(n.Warnings, w)
-		}
+		warning = f.Warning()
 		stores = append(stores, f)
 	}
 	stores = append(stores, secret.NewEnvironment(c.Environ))
-	return secret.NewResolver(stores...), nil
+	return secret.NewResolver(stores...), warning, nil
 }
 
 func (n *Node) wire(c *Config, secrets *secret.Resolver) {
@@ -157,7 +161,7 @@ func (n *Node) wire(c *Config, secrets *secret.Resolver) {
 		Adopt: c.Mode == Serving, Embedded: c.Mode == Embedded,
 	}
 	if c.Workflows != "" {
-		o.Library = (&library{dir: c.Workflows, logger: c.Logger}).find
+		o.Library = (&library{dir: c.Workflows, logger: c.Logger, linker: func() (*link.Linker, error) { return Linker(*c, c.Offline, false) }}).find
 	}
 	n.Engine = engine.New(o)
 	n.Control = control.New(control.Options{

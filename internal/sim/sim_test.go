@@ -102,11 +102,11 @@ const child = "  - a: {call: noop}\n  - b: {wait: {seconds: 2}}\n  - c: {run: {s
 func TestCrashesChangeNoOutcome(t *testing.T) {
 	t.Parallel()
 	lib := decode(t, "child", child)
-	library := engine.Library(func(id string) *workflow.Definition {
+	library := engine.Library(func(_ context.Context, id string) (*workflow.Definition, error) {
 		if strings.HasPrefix(id, "test/child:") {
-			return lib
+			return lib, nil
 		}
-		return nil
+		return nil, nil
 	})
 	crashes := 0
 	rapid.Check(t, func(rt *rapid.T) {

@@ -1,0 +1,263 @@
+package link
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/downbeat-dev/downbeat/internal/bundle"
+	"github.com/downbeat-dev/downbeat/internal/event"
+)
+
+// repositories reads files of git repositories, by the git of this machine: it
+// knows every transport, and the user's keys and proxies.
+type repositories struct {
+	l  *Linker
+	mu sync.Mutex
+	by map[string]*repository // by address and ref
+}
+
+// repository is one ref of a repository, fetched once for each linker.
+type repository struct {
+	mu     sync.Mutex
+	dir    string // a bare repository of the cache
+	commit string
+	err    error
+}
+
+// grace is how long git has to end after it was told to.
+const grace = 3 * time.Second
+
+// read reads the file that a URI names behind its #; the document's own URI
+// names the commit, so that what it names itself is of the same commit.
+func (g *repositories) read(ctx context.Context, kind, uri string, policy *authentication) (document, error) {
+	address, file, _ := strings.Cut(uri, "#")
+	file = functionFile(kind, strings.Trim(file, "/"))
+	r, err := g.open(ctx, address, policy)
+	if err != nil {
+		return document{}, err
+	}
+	where, ref := bundle.Repository(address)
+	size, err := g.run(ctx, r.dir, nil, "cat-file", "-s", r.commit+":"+file)
+	if err != nil {
+		return document{}, &failure{"missing", fmt.Sprintf("the repository %s has no file %s at %s", shown(where), file, cmp.Or(ref, "its head")), ""}
+	}
+	if n, err := strconv.Atoi(strings.TrimSpace(string(size))); err != nil || n > bundle.MaxBytes {
+		return document{}, &failure{"size", fmt.Sprintf("the file %s of %s has %d bytes; at most %d are read", file, shown(where), n, bundle.MaxBytes), ""}
+	}
+	content, err := g.run(ctx, r.dir, nil, "cat-file", "blob", r.commit+":"+file)
+	if err != nil {
+		return document{}, err
+	}
+	return document{content: content, uri: shown(where) + "@" + r.commit + "#" + file}, nil
+}
+
+// list is the functions of a catalogue in a repository: name and version of each.
+func (g *repositories) list(ctx context.Context, address string, policy *authentication) ([]Function, error) {
+	address, dir, _ := strings.Cut(address, "#")
+	r, err := g.open(ctx, address, policy)
+	if err != nil {
+		return nil, err
+	}
+	out, err := g.run(ctx, r.dir, nil, "ls-tree", "-r", "-z", "--name-only", r.commit)
+	if err != nil {
+		return nil, err
+	}
+	return listFiles(strings.Split(string(out), "\x00"), strings.Trim(dir, "/")), nil
+}
+
+// open fetches a ref, once; a commit that is here already is not asked for.
+func (g *repositories) open(ctx context.Context, address string, policy *authentication) (*repository, error) {
+	key := policy.key + address
+	g.mu.Lock()
+	r := g.by[key]
+	if r == nil {
+		r = &repository{}
+		g.by[key] = r
+	}
+	g.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.commit == "" && r.err == nil {
+		if r.err = g.fetch(ctx, r, address, policy); ctx.Err() != nil {
+			err := r.err
+			r.err = nil // the next one may have more time
+			return nil, err
+		}
+	}
+	return r, r.err
+}
+
+func (g *repositories) fetch(ctx context.Context, r *repository, address string, policy *authentication) error {
+	where, ref := bundle.Repository(address)
+	if !plainRef.MatchString(ref) {
+		return &failure{"uri", fmt.Sprintf("%q is no name of a branch, tag or commit", ref), ""}
+	}
+	if err := g.prepare(ctx, r, where, policy); err != nil {
+		return err
+	}
+	if commit.MatchString(ref) {
+		if _, err := g.run(ctx, r.dir, nil, "cat-file", "-e", ref+"^{commit}"); err == nil {
+			r.commit = ref
+			return nil
+		}
+	}
+	environment, err := g.credentials(ctx, where, policy)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256([]byte(ref))
+	local := "refs/downbeat/" + hex.EncodeToString(sum[:8])
+	_, err = g.run(ctx, r.dir, environment, "fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--force",
+		"--", strings.TrimPrefix(where, "git+"), cmp.Or(ref, "HEAD")+":"+local)
+	if err != nil {
+		return err
+	}
+	out, err := g.run(ctx, r.dir, nil, "rev-parse", "--verify", "--quiet", local+"^{commit}")
+	r.commit = strings.TrimSpace(string(out))
+	return err
+}
+
+var plainRef = regexp.MustCompile(`^([A-Za-z0-9_][A-Za-z0-9_./+-]*)?$`)
+
+// prepare makes the repository of the cache that an address is fetched into.
+func (g *repositories) prepare(ctx context.Context, r *repository, where string, policy *authentication) error {
+	sum := sha256.Sum256([]byte(policy.key + where))
+	base := g.l.cache.dir
+	if base == "" {
+		base = filepath.Join(os.TempDir(), "downbeat-"+strconv.Itoa(os.Getuid()))
+	}
+	r.dir = filepath.Join(base, "git", hex.EncodeToString(sum[:16]))
+	if exists(filepath.Join(r.dir, "HEAD")) {
+		return nil
+	}
+	if err := os.MkdirAll(r.dir, 0o700); err != nil {
+		return fmt.Errorf("make the cache of git: %w", err)
+	}
+	_, err := g.run(ctx, r.dir, nil, "init", "--bare", "--quiet", ".")
+	return err
+}
+
+// credentials hands git a policy by its environment: a command line can be
+// read by every user of the machine.
+func (g *repositories) credentials(ctx context.Context, where string, policy *authentication) ([]string, error) {
+	if policy.value == nil {
+		return nil, nil
+	}
+	u, err := url.Parse(strings.TrimPrefix(where, "git+"))
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" {
+		return nil, &failure{"authentication", fmt.Sprintf("an authentication has no effect on %s", shown(where)), "over ssh the keys of this machine's user are asked"}
+	}
+	header, err := g.l.client.Authorize(ctx, policy.value, g.l.o.Secrets, u)
+	if err != nil {
+		if p, ok := errors.AsType[*event.Problem](err); ok {
+			return nil, &failure{"authentication", p.Detail, ""}
+		}
+		return nil, err
+	}
+	n := 0
+	for _, kv := range g.l.o.Environ {
+		if v, ok := strings.CutPrefix(kv, "GIT_CONFIG_COUNT="); ok {
+			n, _ = strconv.Atoi(v)
+		}
+	}
+	return []string{
+		fmt.Sprintf("GIT_CONFIG_COUNT=%d", n+1),
+		fmt.Sprintf("GIT_CONFIG_KEY_%d=http.%s://%s/.extraHeader", n, u.Scheme, u.Host),
+		fmt.Sprintf("GIT_CONFIG_VALUE_%d=Authorization: %s %s", n, header.Scheme, header.Parameter),
+	}, nil
+}
+
+// network tells errors of git that say nothing about the repository.
+var network = regexp.MustCompile(`(?i)could not resolve host|couldn't connect|failed to connect|connection (refused|timed out|reset)|operation timed out|network is unreachable|unable to connect|no route to host|the requested url returned error: (5\d\d|429)|early eof`)
+
+// run runs git in a repository of the cache. It never asks anybody anything.
+func (g *repositories) run(ctx context.Context, dir string, environment []string, args ...string) ([]byte, error) {
+	program := g.l.o.Git
+	if program == "" {
+		var err error
+		if program, err = exec.LookPath("git"); err != nil {
+			return nil, &failure{"git", "there is no git on this machine to read the repository with", "install git, or name the catalogue by https or file"}
+		}
+	}
+	cmd := exec.CommandContext(ctx, program, append([]string{"-c", "protocol.ext.allow=never", "-c", "core.hooksPath=" + os.DevNull, "-c", "gc.auto=0"}, args...)...)
+	cmd.Dir = dir
+	cmd.Env = append(clean(g.l.o.Environ), "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=true", "SSH_ASKPASS=true", "LC_ALL=C", "GIT_DIR="+dir)
+	if !strings.Contains(strings.Join(g.l.o.Environ, "\n"), "GIT_SSH") {
+		cmd.Env = append(cmd.Env, "GIT_SSH_COMMAND=ssh -oBatchMode=yes")
+	}
+	cmd.Env = append(cmd.Env, environment...)
+	if runtime.GOOS != "windows" {
+		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // git ends its helpers then
+	}
+	cmd.WaitDelay = grace
+	var out, problems bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &problems
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err == nil {
+		return out.Bytes(), nil
+	}
+	said := strings.TrimSpace(problems.String())
+	if said == "" {
+		said = err.Error()
+	}
+	return nil, g.explain(said)
+}
+
+// explain turns what git says into a failure, in one line.
+func (g *repositories) explain(said string) error {
+	var lines []string
+	for line := range strings.SplitSeq(said, "\n") {
+		line = strings.TrimSpace(strings.TrimPrefix(strings.TrimPrefix(line, "fatal: "), "error: "))
+		if line != "" && !strings.HasPrefix(line, "hint:") {
+			lines = append(lines, line)
+		}
+	}
+	const most = 300
+	text := strings.Join(lines, "; ")
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + " …"
+	}
+	f := &failure{"git", "git: " + text, ""}
+	switch {
+	case network.MatchString(said):
+		f.rule = "unreachable"
+	case strings.Contains(said, "could not read Username"), strings.Contains(said, "Authentication failed"), strings.Contains(said, "Permission denied"), strings.Contains(said, "returned error: 403"):
+		f.rule, f.allowed = "refused", "give the endpoint an authentication that may read it"
+	case strings.Contains(said, "couldn't find remote ref"):
+		f.rule, f.allowed = "missing", "what follows the @ is a branch, a tag or a commit of the repository"
+	case strings.Contains(said, "not found"), strings.Contains(said, "does not appear to be a git repository"), strings.Contains(said, "does not exist"):
+		f.rule = "missing"
+	}
+	return f
+}
+
+// clean is an environment without what points git at another repository.
+func clean(environ []string) []string {
+	var out []string
+	for _, kv := range environ {
+		switch name, _, _ := strings.Cut(kv, "="); name {
+		case "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE", "GIT_ALTERNATE_OBJECT_DIRECTORIES":
+		default:
+			out = append(out, kv)
+		}
+	}
+	return out
+}
