@@ -118,7 +118,7 @@ func places(t *workflow.Task) []wanted {
 			add(empty, "", t.Pos, "the loop runs zero times")
 		}
 	case t.Kind == workflow.TryTask:
-		add(uncaught, "", t.Pos, "the block ends without an error")
+		add(uncaught, "", t.Pos, "the block ends at the first attempt, without an error")
 		add(caught, "", t.Try.Pos, "an error is caught")
 	}
 	return out
