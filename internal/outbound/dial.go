@@ -31,22 +31,47 @@ func (c *Client) TLS() *tls.Config { return c.transport.TLSClientConfig.Clone() 
 // HTTP, as WebSocket does; the egress rules hold for it.
 func (c *Client) HTTP() http.RoundTripper { return &hop{client: c} }
 
-// Authorize resolves an authentication policy for a protocol that is not HTTP:
-// basic gives the base64 of user:password, bearer, oauth2 and oidc a token. No
-// policy gives nil.
-func (c *Client) Authorize(ctx context.Context, policy any, secrets Secrets, where *url.URL) (*event.Authorization, error) {
+// Login is an authentication policy as resolved for a protocol that is not HTTP.
+type Login struct{ authenticator authenticator }
+
+// Login resolves an authentication policy for a protocol that is not HTTP.
+func (c *Client) Login(ctx context.Context, policy any, secrets Secrets, where *url.URL) (*Login, error) {
 	a, err := c.authenticator(ctx, &Call{URL: where, Authentication: policy, Secrets: secrets})
-	switch a := a.(type) {
-	case nil:
+	if err != nil {
 		return nil, err
-	case *digest:
-		return nil, configuration("authentication by digest is of HTTP alone; %s takes basic, bearer, oauth2 or oidc", where.Scheme)
-	default:
-		if err != nil {
-			return nil, err
-		}
-		return a.authorization(), nil
 	}
+	if _, ok := a.(*digest); ok {
+		return nil, configuration("authentication by digest is of HTTP alone; %s takes basic, bearer, oauth2 or oidc", where.Scheme)
+	}
+	return &Login{a}, nil
+}
+
+// Authorization is what the policy gives: of basic the base64 of user:password,
+// of bearer, oauth2 and oidc a token; nil without a policy.
+func (l *Login) Authorization() *event.Authorization {
+	if l.authenticator == nil {
+		return nil
+	}
+	return l.authenticator.authorization()
+}
+
+// Refused says that the server did not take the authorization. It is true when
+// there is another one now, as after a token that was revoked.
+func (l *Login) Refused(ctx context.Context) (bool, error) {
+	if l.authenticator == nil {
+		return false, nil
+	}
+	return l.authenticator.challenged(ctx, nil)
+}
+
+// Authorize resolves an authentication policy, of which only the first
+// authorization is wanted.
+func (c *Client) Authorize(ctx context.Context, policy any, secrets Secrets, where *url.URL) (*event.Authorization, error) {
+	l, err := c.Login(ctx, policy, secrets, where)
+	if err != nil {
+		return nil, err
+	}
+	return l.Authorization(), nil
 }
 
 // Explain says in plain words why a connection to an address failed.

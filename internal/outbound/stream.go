@@ -20,6 +20,8 @@ type Stream struct {
 	// Body gives an *event.Problem, or the cause of the context's end, when it
 	// breaks. It has the limit of any response.
 	Body io.Reader
+	// Authorization is what the authentication policy gave; nil without one.
+	Authorization *event.Authorization
 
 	body io.Closer
 }
@@ -27,15 +29,19 @@ type Stream struct {
 // Stream makes the call and returns as soon as the answer begins. The caller
 // closes the stream.
 func (c *Client) Stream(ctx context.Context, call *Call) (*Stream, error) {
-	response, _, err := c.send(ctx, call) //nolint:bodyclose // the stream has it, and its Close
+	response, hop, err := c.send(ctx, call) //nolint:bodyclose // the stream has it, and its Close
 	if err != nil {
 		return nil, failure(ctx, call, err)
 	}
 	left := orDefault(call.limit, c.maxResponse)
-	return &Stream{
+	s := &Stream{
 		Status: response.StatusCode, Header: response.Header, body: response.Body,
 		Body: &streamBody{ctx: ctx, call: call, from: response.Body, left: left, limit: left},
-	}, nil
+	}
+	if hop.authenticator != nil {
+		s.Authorization = hop.authenticator.authorization()
+	}
+	return s, nil
 }
 
 // Close ends the stream.

@@ -33,27 +33,15 @@ import (
 
 // arguments is `with` of a call.
 type arguments struct {
-	Method     string    `json:"method" required:"true" enum:"message/send|message/stream|tasks/get|tasks/list|tasks/cancel|tasks/resubscribe|tasks/pushNotificationConfig/set|tasks/pushNotificationConfig/get|tasks/pushNotificationConfig/list|tasks/pushNotificationConfig/delete|agent/getAuthenticatedExtendedCard" doc:"The method of the request."`
-	AgentCard  *resource `json:"agentCard" doc:"The card of the agent; it goes before server."`
-	Server     *endpoint `json:"server" oneof:"string" doc:"The agent's server, without a card."`
-	Parameters any       `json:"parameters" doc:"The parameters of the method, an object."`
-}
-
-// resource is an external resource (DSL 201).
-type resource struct {
-	Endpoint endpoint `json:"endpoint" oneof:"string" required:"true" doc:"The URI of the card (http, https, file, or a path), or an object with a URI and an authentication policy."`
-	Name     string   `json:"name" doc:"The name of the card."`
-}
-
-type endpoint struct {
-	URI            string `json:"uri" required:"true" doc:"The URI."`
-	Authentication any    `json:"authentication" doc:"The authentication policy."`
+	Method     string             `json:"method" required:"true" enum:"message/send|message/stream|tasks/get|tasks/list|tasks/cancel|tasks/resubscribe|tasks/pushNotificationConfig/set|tasks/pushNotificationConfig/get|tasks/pushNotificationConfig/list|tasks/pushNotificationConfig/delete|agent/getAuthenticatedExtendedCard" doc:"The method of the request."`
+	AgentCard  *executor.Resource `json:"agentCard" doc:"The card of the agent; it goes before server."`
+	Server     *executor.Endpoint `json:"server" oneof:"string" doc:"The agent's server, without a card."`
+	Parameters any                `json:"parameters" doc:"The parameters of the method, an object."`
 }
 
 // Executor carries out the kind "a2a".
 type Executor struct {
-	client    *outbound.Client
-	userAgent string
+	executor.Frame[arguments, *outbound.Client]
 }
 
 var (
@@ -64,7 +52,7 @@ var (
 // New makes an Executor that calls through the client. Version is Downbeat's
 // own, which agents see in User-Agent.
 func New(client *outbound.Client, version string) *Executor {
-	return &Executor{client: client, userAgent: "downbeat/" + version}
+	return &Executor{executor.NewFrame[arguments](client, version)}
 }
 
 // Kind describes the kind "a2a" in the catalogue.
@@ -78,48 +66,34 @@ func Kind() executor.Kind {
 	}
 }
 
-// CloseIdleConnections closes the connections that nobody uses.
-func (e *Executor) CloseIdleConnections() { e.client.CloseIdleConnections() }
-
-// Check finds mistakes in arguments that hold no expressions.
-func (e *Executor) Check(args any) []string { return executor.CheckArguments(args, new(arguments)) }
-
 // Execute makes the request.
 func (e *Executor) Execute(ctx context.Context, r *executor.Request) (executor.Result, error) {
-	if ctx.Err() != nil {
-		return executor.Result{}, context.Cause(ctx)
-	}
-	output, err := e.execute(ctx, r)
-	switch {
-	case err == nil:
-		return executor.Result{Output: output}, nil
-	case ctx.Err() != nil:
-		return executor.Result{}, context.Cause(ctx)
-	}
-	return executor.Result{}, asRuntime(err)
+	return e.Perform(ctx, r, func(a *arguments) (any, *event.Authorization, error) {
+		output, authorization, err := e.execute(ctx, r, a)
+		if err != nil {
+			err = executor.AsRuntime(err, failed)
+		}
+		return output, authorization, err
+	})
 }
 
-func (e *Executor) execute(ctx context.Context, r *executor.Request) (any, error) {
-	var a arguments
-	if err := executor.ReadArguments(r.Arguments, &a); err != nil {
-		return nil, err
-	}
+func (e *Executor) execute(ctx context.Context, r *executor.Request, a *arguments) (any, *event.Authorization, error) {
 	if a.AgentCard == nil && a.Server == nil {
-		return nil, invalid("one of agentCard and server must be there")
+		return nil, nil, invalid("one of agentCard and server must be there")
 	}
-	parameters, err := parametersOf(r, &a)
+	parameters, err := parametersOf(r, a)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	server := a.Server
 	if a.AgentCard != nil { // DSL 78: the card wins
 		if server, err = e.discover(ctx, r, a.AgentCard); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	u, err := address(server.URI)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	m := map[string]any{"jsonrpc": "2.0", "id": r.IdempotencyKey, "method": a.Method}
 	if parameters != nil {
@@ -130,22 +104,23 @@ func (e *Executor) execute(ctx context.Context, r *executor.Request) (any, error
 	if streams {
 		header.Set("Accept", "text/event-stream, application/json")
 	}
-	outbound.Identity{UserAgent: e.userAgent, Traceparent: r.Traceparent, IdempotencyKey: r.IdempotencyKey}.Into(header, http.MethodPost)
-	s, err := e.client.Stream(ctx, &outbound.Call{
+	outbound.Identity{UserAgent: e.UserAgent, Traceparent: r.Traceparent, IdempotencyKey: r.IdempotencyKey}.Into(header, http.MethodPost)
+	s, err := e.Client.Stream(ctx, &outbound.Call{
 		Method: http.MethodPost, URL: u, Header: header, Body: value.JSON(m), Authentication: server.Authentication, Secrets: r.Secrets,
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer s.Close()
 	if s.IsEvents() {
-		return events(s, a.Method, streams)
+		v, err := events(s, a.Method, streams)
+		return v, s.Authorization, err
 	}
 	v, err := single(s, u, a.Method)
 	if err == nil && streams {
 		v = []any{v} // an agent that answers at once
 	}
-	return v, err
+	return v, s.Authorization, err
 }
 
 // parametersOf are the parameters with the defaults of DSL 79. The id of a
@@ -182,9 +157,9 @@ func parametersOf(r *executor.Request, a *arguments) (any, error) {
 }
 
 // discover reads the card and finds the server in it.
-func (e *Executor) discover(ctx context.Context, r *executor.Request, card *resource) (*endpoint, error) {
-	found, err := e.client.Resource(ctx, &outbound.ResourceCall{
-		URI: card.Endpoint.URI, Directory: r.BaseDirectory, Authentication: card.Endpoint.Authentication, Secrets: r.Secrets, UserAgent: e.userAgent,
+func (e *Executor) discover(ctx context.Context, r *executor.Request, card *executor.Resource) (*executor.Endpoint, error) {
+	found, err := e.Client.Resource(ctx, &outbound.ResourceCall{
+		URI: card.Endpoint.URI, Directory: r.BaseDirectory, Authentication: card.Endpoint.Authentication, Secrets: r.Secrets, UserAgent: e.UserAgent,
 	})
 	if err != nil {
 		return nil, err
@@ -216,7 +191,7 @@ func (e *Executor) discover(ctx context.Context, r *executor.Request, card *reso
 	if err != nil {
 		return nil, failure("%s: the url of the agent is none", found)
 	}
-	server := &endpoint{URI: uri}
+	server := &executor.Endpoint{URI: uri}
 	if found.URL != nil && (found.URL.Scheme == "http" || found.URL.Scheme == "https") {
 		u = found.URL.ResolveReference(u)
 		server.URI = u.String()
@@ -326,27 +301,11 @@ func address(uri string) (*url.URL, error) {
 	return u, nil
 }
 
-// asRuntime makes a failure to communicate what the standard wants: a runtime
-// error (DSL 80).
-func asRuntime(err error) error {
-	p, ok := errors.AsType[*event.Problem](err)
-	if !ok {
-		return failure("%v", err)
-	}
-	if p.Type != event.TypePrefix+event.Communication {
-		return p
-	}
-	q := *p
-	q.Type, q.Status = event.TypePrefix+event.Runtime, 500
-	if q.More = maps.Clone(p.More); q.More == nil {
-		q.More = map[string]any{}
-	}
-	q.More["httpStatus"] = p.Status
-	return &q
-}
+// failed is the title of the errors of this kind.
+const failed = "A2A call failed"
 
 func failure(format string, args ...any) *event.Problem {
-	return executor.NewProblem(event.Runtime, 500, "A2A call failed", format, args...)
+	return executor.NewProblem(event.Runtime, 500, failed, format, args...)
 }
 
 func invalid(format string, args ...any) *event.Problem {

@@ -242,3 +242,20 @@ func TestExercise(t *testing.T) {
 		Executor: newExecutor(t), Kind: "a2a", Works: get("t1"), Fails: get("none"), Hangs: get("hang"), Hanging: a.hangs,
 	})
 }
+
+// DSL 43, DSL 166: what the policy gave is there for $authorization, where it is wanted.
+func TestAuthorization(t *testing.T) {
+	a := newAgent(t)
+	for method, parameters := range map[string]object{"tasks/get": {"id": "1"}, "message/stream": {"message": object{"parts": []any{}}}} {
+		r, _ := executortest.Request(t, "a2a", object{"method": method, "parameters": parameters, "server": object{
+			"uri": a.URL + "/rpc", "authentication": object{"bearer": object{"token": "t0ken"}}}})
+		r.WantsAuthorization = true
+		result, err := newExecutor(t).Execute(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := result.Authorization; got == nil || got.Scheme != "Bearer" || got.Parameter != "t0ken" {
+			t.Errorf("%s: got %v", method, got)
+		}
+	}
+}

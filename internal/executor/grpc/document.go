@@ -130,7 +130,7 @@ const (
 // reader reads a proto document and what it imports.
 type reader struct {
 	client    *outbound.Client
-	endpoint  endpoint
+	endpoint  executor.Endpoint
 	request   *executor.Request
 	userAgent string
 	root      *outbound.Resource

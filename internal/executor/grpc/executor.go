@@ -12,12 +12,15 @@
 package grpc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
 	"net/url"
 	"strconv"
 	"strings"
+
+	"google.golang.org/grpc/codes"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/executor"
@@ -26,22 +29,11 @@ import (
 
 // arguments is `with` of a call, its expressions evaluated (DSL 68).
 type arguments struct {
-	Proto     *resource      `json:"proto" doc:"The proto document that describes the service; without one, or with the endpoint reflection:, the server is asked."`
-	Service   service        `json:"service" required:"true" doc:"The service and where it is."`
-	Method    string         `json:"method" required:"true" doc:"The method of the service."`
-	Arguments any            `json:"arguments" doc:"The message, an object; where the client streams, an array of messages."`
-	Metadata  map[string]any `json:"metadata" doc:"Metadata of the call; an array repeats the key."`
-}
-
-// resource is an external resource (DSL 201).
-type resource struct {
-	Endpoint endpoint `json:"endpoint" oneof:"string" required:"true" doc:"The URI of the document (http, https, file, or a path), or an object with a URI and an authentication policy."`
-	Name     string   `json:"name" doc:"The name of the document."`
-}
-
-type endpoint struct {
-	URI            string `json:"uri" required:"true" doc:"The URI."`
-	Authentication any    `json:"authentication" doc:"The authentication policy."`
+	Proto     *executor.Resource `json:"proto" doc:"The proto document that describes the service; without one, or with the endpoint reflection:, the server is asked."`
+	Service   service            `json:"service" required:"true" doc:"The service and where it is."`
+	Method    string             `json:"method" required:"true" doc:"The method of the service."`
+	Arguments any                `json:"arguments" doc:"The message, an object; where the client streams, an array of messages."`
+	Metadata  map[string]any     `json:"metadata" doc:"Metadata of the call; an array repeats the key."`
 }
 
 type service struct {
@@ -53,8 +45,7 @@ type service struct {
 
 // Executor carries out the kind "grpc".
 type Executor struct {
-	client      *outbound.Client
-	userAgent   string
+	executor.Frame[arguments, *outbound.Client]
 	connections connections
 	documents   documents
 }
@@ -67,7 +58,7 @@ var (
 // New makes an Executor that connects by the client's rules. Version is
 // Downbeat's own, which services see in user-agent.
 func New(client *outbound.Client, version string) *Executor {
-	return &Executor{client: client, userAgent: "downbeat/" + version}
+	return &Executor{Frame: executor.NewFrame[arguments](client, version)}
 }
 
 // Kind describes the kind "grpc" in the catalogue.
@@ -84,62 +75,47 @@ func Kind() executor.Kind {
 // CloseIdleConnections closes the connections that nobody uses.
 func (e *Executor) CloseIdleConnections() {
 	e.connections.closeIdle()
-	e.client.CloseIdleConnections()
+	e.Client.CloseIdleConnections()
 }
-
-// Check finds mistakes in arguments that hold no expressions.
-func (e *Executor) Check(args any) []string { return executor.CheckArguments(args, new(arguments)) }
 
 // Execute calls the method.
 func (e *Executor) Execute(ctx context.Context, r *executor.Request) (executor.Result, error) {
-	if ctx.Err() != nil {
-		return executor.Result{}, context.Cause(ctx)
-	}
-	var a arguments
-	if err := executor.ReadArguments(r.Arguments, &a); err != nil {
-		return executor.Result{}, err
-	}
-	result, err := e.execute(ctx, r, &a)
-	if err != nil && ctx.Err() != nil {
-		return executor.Result{}, context.Cause(ctx)
-	}
-	return result, err
-}
-
-func (e *Executor) execute(ctx context.Context, r *executor.Request, a *arguments) (executor.Result, error) {
-	to, err := a.target()
-	if err != nil {
-		return executor.Result{}, err
-	}
-	authorization, err := e.client.Authorize(ctx, a.Service.Authentication, r.Secrets, to.url())
-	if err != nil {
-		return executor.Result{}, err
-	}
-	c, err := e.connections.get(e.client, to, e.userAgent)
-	if err != nil {
-		return executor.Result{}, invalid("the service at %s cannot be called: %v", to.address, err)
-	}
-	defer c.release()
-	call := &call{connection: c, to: to, arguments: a.Arguments}
-	if call.metadata, err = metadataOf(r, a, authorization); err != nil {
-		return executor.Result{}, err
-	}
-	output, err := e.perform(ctx, call, r, a)
-	if err != nil {
-		return executor.Result{}, err
-	}
-	result := executor.Result{Output: output}
-	if r.WantsAuthorization {
-		result.Authorization = authorization
-	}
-	return result, nil
+	return e.Perform(ctx, r, func(a *arguments) (any, *event.Authorization, error) {
+		to, err := a.target()
+		if err != nil {
+			return nil, nil, err
+		}
+		login, err := e.Client.Login(ctx, a.Service.Authentication, r.Secrets, to.url())
+		if err != nil {
+			return nil, nil, err
+		}
+		c, err := e.connections.get(e.Client, to, e.UserAgent)
+		if err != nil {
+			return nil, nil, invalid("the service at %s cannot be called: %v", to.address, err)
+		}
+		defer c.release()
+		for again := false; ; {
+			call := &call{connection: c, to: to, arguments: a.Arguments}
+			if call.metadata, err = metadataOf(r, a, login.Authorization()); err != nil {
+				return nil, nil, err
+			}
+			output, err := e.perform(ctx, call, r, a)
+			if p, ok := errors.AsType[*event.Problem](err); !ok || again || p.More["grpcCode"] != outcomes[codes.Unauthenticated].name {
+				return output, login.Authorization(), err
+			}
+			if renewed, failed := login.Refused(ctx); failed != nil || !renewed {
+				return nil, nil, cmp.Or(failed, err)
+			}
+			again = true
+		}
+	})
 }
 
 // perform finds the description of the method and calls it. What the server
 // said of itself earlier is asked again when the call does not fit it.
 func (e *Executor) perform(ctx context.Context, c *call, r *executor.Request, a *arguments) (any, error) {
 	if a.Proto != nil && !isReflection(a.Proto.Endpoint.URI) {
-		d, err := e.documents.read(ctx, &reader{client: e.client, endpoint: a.Proto.Endpoint, request: r, userAgent: e.userAgent})
+		d, err := e.documents.read(ctx, &reader{client: e.Client, endpoint: a.Proto.Endpoint, request: r, userAgent: e.UserAgent})
 		if err != nil {
 			return nil, err
 		}

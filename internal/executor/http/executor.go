@@ -17,24 +17,18 @@ import (
 
 // arguments is `with` of a call, its endpoint expanded and its expressions evaluated.
 type arguments struct {
-	Method   string         `json:"method" required:"true" doc:"The method of the request, in any case."`
-	Endpoint endpoint       `json:"endpoint" oneof:"string" required:"true" doc:"Where the request goes: a URI, or an object with a URI and an authentication policy."`
-	Headers  map[string]any `json:"headers" doc:"Headers of the request; an array repeats the header."`
-	Query    map[string]any `json:"query" doc:"Query parameters, beside those of the URI; an array repeats the parameter."`
-	Body     any            `json:"body" doc:"The body: text as it is, a form for application/x-www-form-urlencoded, else JSON."`
-	Output   string         `json:"output" enum:"content|raw|response" default:"content" doc:"What the output is: the decoded content, the raw bytes in base64, or the whole response."`
-	Redirect bool           `json:"redirect" default:"false" doc:"Whether redirects are followed and a status of 300 to 399 is a success."`
-}
-
-type endpoint struct {
-	URI            string `json:"uri" required:"true" doc:"The absolute URI."`
-	Authentication any    `json:"authentication" doc:"The authentication policy."`
+	Method   string            `json:"method" required:"true" doc:"The method of the request, in any case."`
+	Endpoint executor.Endpoint `json:"endpoint" oneof:"string" required:"true" doc:"Where the request goes: a URI, or an object with a URI and an authentication policy."`
+	Headers  map[string]any    `json:"headers" doc:"Headers of the request; an array repeats the header."`
+	Query    map[string]any    `json:"query" doc:"Query parameters, beside those of the URI; an array repeats the parameter."`
+	Body     any               `json:"body" doc:"The body: text as it is, a form for application/x-www-form-urlencoded, else JSON."`
+	Output   string            `json:"output" enum:"content|raw|response" default:"content" doc:"What the output is: the decoded content, the raw bytes in base64, or the whole response."`
+	Redirect bool              `json:"redirect" default:"false" doc:"Whether redirects are followed and a status of 300 to 399 is a success."`
 }
 
 // Executor carries out the kind "http".
 type Executor struct {
-	client    *outbound.Client
-	userAgent string
+	executor.Frame[arguments, *outbound.Client]
 }
 
 var (
@@ -45,7 +39,7 @@ var (
 // New makes an Executor that calls through the client. Version is Downbeat's
 // own, which services see in User-Agent.
 func New(client *outbound.Client, version string) *Executor {
-	return &Executor{client: client, userAgent: "downbeat/" + version}
+	return &Executor{executor.NewFrame[arguments](client, version)}
 }
 
 // Kind describes the kind "http" in the catalogue.
@@ -59,34 +53,15 @@ func Kind() executor.Kind {
 	}
 }
 
-// CloseIdleConnections closes the connections that nobody uses.
-func (e *Executor) CloseIdleConnections() { e.client.CloseIdleConnections() }
-
-// Check finds mistakes in arguments that hold no expressions.
-func (e *Executor) Check(args any) []string { return executor.CheckArguments(args, new(arguments)) }
-
 // Execute sends the request and makes the output of the response.
 func (e *Executor) Execute(ctx context.Context, r *executor.Request) (executor.Result, error) {
-	if ctx.Err() != nil {
-		return executor.Result{}, context.Cause(ctx)
-	}
-	var a arguments
-	if err := executor.ReadArguments(r.Arguments, &a); err != nil {
-		return executor.Result{}, err
-	}
-	call, err := e.call(r, &a)
-	if err != nil {
-		return executor.Result{}, err
-	}
-	output, authorization, err := e.client.Exchange(ctx, call, a.Output)
-	if err != nil {
-		return executor.Result{}, err
-	}
-	result := executor.Result{Output: output}
-	if r.WantsAuthorization {
-		result.Authorization = authorization
-	}
-	return result, nil
+	return e.Perform(ctx, r, func(a *arguments) (any, *event.Authorization, error) {
+		call, err := e.call(r, a)
+		if err != nil {
+			return nil, nil, err
+		}
+		return e.Client.Exchange(ctx, call, a.Output)
+	})
 }
 
 // call makes the request of the arguments.
@@ -110,7 +85,7 @@ func (e *Executor) call(r *executor.Request, a *arguments) (*outbound.Call, erro
 	if _, set := header["Content-Type"]; !set && contentType != "" {
 		header.Set("Content-Type", contentType)
 	}
-	outbound.Identity{UserAgent: e.userAgent, Traceparent: r.Traceparent, IdempotencyKey: r.IdempotencyKey}.Into(header, method)
+	outbound.Identity{UserAgent: e.UserAgent, Traceparent: r.Traceparent, IdempotencyKey: r.IdempotencyKey}.Into(header, method)
 	return &outbound.Call{
 		Method: method, URL: u, Header: header, Body: body,
 		Authentication: a.Endpoint.Authentication, Secrets: r.Secrets, Follow: a.Redirect,

@@ -16,11 +16,12 @@ package mcp
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -44,17 +45,12 @@ type arguments struct {
 type transport struct {
 	HTTP    *httpTransport  `json:"http" doc:"A server over streamable HTTP."`
 	Stdio   *stdioTransport `json:"stdio" doc:"A program that is started for the call."`
-	Options map[string]any  `json:"options" doc:"Options of the transport; none are known."`
+	Options map[string]any  `json:"options" doc:"Options of the transport: workingDirectory, where the program of stdio starts; http has none."`
 }
 
 type httpTransport struct {
-	Endpoint endpoint       `json:"endpoint" oneof:"string" required:"true" doc:"Where the server is: a URI, or an object with a URI and an authentication policy."`
-	Headers  map[string]any `json:"headers" doc:"Headers of every request."`
-}
-
-type endpoint struct {
-	URI            string `json:"uri" required:"true" doc:"The absolute URI."`
-	Authentication any    `json:"authentication" doc:"The authentication policy."`
+	Endpoint executor.Endpoint `json:"endpoint" oneof:"string" required:"true" doc:"Where the server is: a URI, or an object with a URI and an authentication policy."`
+	Headers  map[string]any    `json:"headers" doc:"Headers of every request."`
 }
 
 type stdioTransport struct {
@@ -68,7 +64,10 @@ type clientInfo struct {
 	Version string `json:"version" doc:"The client's version."`
 }
 
-const defaultProtocol = "2025-06-18" // DSL 82
+const (
+	defaultProtocol  = "2025-06-18"       // DSL 82
+	workingDirectory = "workingDirectory" // the one option of a transport, of stdio
+)
 
 // Executor carries out the kind "mcp".
 type Executor struct {
@@ -127,42 +126,43 @@ func (e *Executor) Execute(ctx context.Context, r *executor.Request) (executor.R
 		return executor.Result{}, err
 	}
 	defer cancel()
-	output, err := e.call(limited, r, a)
+	result, err := e.call(limited, r, a)
 	switch {
 	case err == nil:
-		return executor.Result{Output: output}, nil
+		return result, nil
 	case ctx.Err() != nil:
 		return executor.Result{}, context.Cause(ctx)
 	case limited.Err() != nil:
 		p := executor.NewProblem(event.Runtime, 408, "MCP call timed out", "%s was not answered within %s", a.Method, executor.Text(a.Timeout))
 		return executor.Result{}, p
 	}
-	return executor.Result{}, asRuntime(err)
+	return executor.Result{}, executor.AsRuntime(err, failed)
 }
 
-func (e *Executor) call(ctx context.Context, r *executor.Request, a *arguments) (any, error) {
+func (e *Executor) call(ctx context.Context, r *executor.Request, a *arguments) (result executor.Result, err error) {
 	var w wire
-	var err error
 	if a.Transport.HTTP != nil {
 		w, err = e.overHTTP(r, a.Transport.HTTP)
 	} else {
-		w, err = e.overStdio(ctx, r, a.Transport.Stdio)
+		w, err = e.overStdio(ctx, r, a)
 	}
 	if err != nil {
-		return nil, err
+		return result, err
 	}
 	s := &session{wire: w, log: r.Log.Stream("log")}
-	var result any
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		result, err = s.talk(ctx, a)
+		result.Output, err = s.talk(ctx, a)
 	}()
 	select {
 	case <-over:
 		w.close(ctx, 0, over)
 	case <-ctx.Done():
 		w.close(ctx, int(s.pending.Load()), over)
+	}
+	if h, ok := w.(*httpWire); ok && r.WantsAuthorization {
+		result.Authorization = h.authorization
 	}
 	return result, err
 }
@@ -178,6 +178,14 @@ func (e *Executor) read(r *executor.Request) (*arguments, error) {
 	}
 	if _, ok := a.Parameters.(map[string]any); !ok && a.Parameters != nil {
 		return nil, invalid("parameters must be an object, not of type %s", value.TypeName(a.Parameters))
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.Transport.Options)) {
+		if name != workingDirectory || a.Transport.Stdio == nil {
+			return nil, invalid("transport.options has %q, which is no option here: stdio has %s, http has none", name, workingDirectory)
+		}
+		if _, ok := a.Transport.Options[name].(string); !ok {
+			return nil, invalid("transport.options.%s must be a string, not of type %s", name, value.TypeName(a.Transport.Options[name]))
+		}
 	}
 	if a.ProtocolVersion == "" {
 		a.ProtocolVersion = defaultProtocol
@@ -239,26 +247,6 @@ func withTimeout(ctx context.Context, timeout any) (context.Context, context.Can
 	return limited, cancel, nil
 }
 
-// asRuntime makes a failure to communicate what the standard wants: a runtime
-// error (DSL 83).
-func asRuntime(err error) error {
-	p, ok := errors.AsType[*event.Problem](err)
-	if !ok {
-		return failure("%v", err)
-	}
-	if p.Type != event.TypePrefix+event.Communication {
-		return p
-	}
-	q := *p
-	q.Type, q.Status = event.TypePrefix+event.Runtime, 500
-	q.More = maps.Clone(p.More)
-	if q.More == nil {
-		q.More = map[string]any{}
-	}
-	q.More["httpStatus"] = p.Status
-	return &q
-}
-
 func (e *Executor) overHTTP(r *executor.Request, t *httpTransport) (wire, error) {
 	u, err := url.Parse(strings.TrimSpace(t.Endpoint.URI))
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
@@ -274,13 +262,25 @@ func (e *Executor) overHTTP(r *executor.Request, t *httpTransport) (wire, error)
 	return &httpWire{client: e.client, url: u, header: header, authentication: t.Endpoint.Authentication, secrets: r.Secrets}, nil
 }
 
-func (e *Executor) overStdio(ctx context.Context, r *executor.Request, t *stdioTransport) (wire, error) {
+func (e *Executor) overStdio(ctx context.Context, r *executor.Request, a *arguments) (wire, error) {
+	t := a.Transport.Stdio
 	words, err := process.Words(t.Arguments)
 	if err != nil {
 		return nil, err
 	}
 	if strings.TrimSpace(t.Command) == "" || strings.IndexByte(t.Command, 0) >= 0 {
 		return nil, invalid("transport.stdio.command is empty; it must be the name of a program")
+	}
+	if dir, ok := a.Transport.Options[workingDirectory].(string); ok {
+		if !filepath.IsAbs(dir) {
+			dir = filepath.Join(r.BaseDirectory, dir)
+		}
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return nil, invalid("transport.options.%s is %s, which is no directory here", workingDirectory, dir)
+		}
+		in := *r
+		in.Directory = dir
+		r = &in
 	}
 	s, err := e.processes.Open(ctx, r, append([]string{t.Command}, words...), t.Environment)
 	if err != nil {
@@ -289,8 +289,11 @@ func (e *Executor) overStdio(ctx context.Context, r *executor.Request, t *stdioT
 	return newStdioWire(s), nil
 }
 
+// failed is the title of the errors of this kind.
+const failed = "MCP call failed"
+
 func failure(format string, args ...any) *event.Problem {
-	return executor.NewProblem(event.Runtime, 500, "MCP call failed", format, args...)
+	return executor.NewProblem(event.Runtime, 500, failed, format, args...)
 }
 
 func invalid(format string, args ...any) *event.Problem {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+	"go.uber.org/goleak"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/executor"
@@ -29,7 +30,7 @@ type object = map[string]any
 func TestMain(m *testing.M) {
 	switch os.Getenv("MCP_TEST_SERVER") {
 	case "":
-		os.Exit(m.Run())
+		goleak.VerifyTestMain(m)
 	case "sdk":
 		fmt.Fprintln(os.Stderr, "the server is up")
 		_ = server(make(chan string, 10)).Run(context.Background(), &sdk.StdioTransport{})
@@ -70,6 +71,10 @@ func server(told chan string) *sdk.Server {
 		<-ctx.Done()
 		told <- "cancelled"
 		return nil, nil, ctx.Err()
+	})
+	sdk.AddTool(s, &sdk.Tool{Name: "where"}, func(context.Context, *sdk.CallToolRequest, struct{}) (*sdk.CallToolResult, any, error) {
+		dir, err := os.Getwd()
+		return &sdk.CallToolResult{Content: []sdk.Content{&sdk.TextContent{Text: dir}}}, nil, err
 	})
 	s.AddPrompt(&sdk.Prompt{Name: "poem"}, func(context.Context, *sdk.GetPromptRequest) (*sdk.GetPromptResult, error) {
 		return &sdk.GetPromptResult{Description: "a poem", Messages: []*sdk.PromptMessage{{Role: "user", Content: &sdk.TextContent{Text: "roses"}}}}, nil
@@ -230,6 +235,46 @@ func TestExercise(t *testing.T) {
 	})
 }
 
+// DSL 81: the option of the transport of programs, and those that are none.
+func TestOptions(t *testing.T) {
+	dir := t.TempDir()
+	where := func(transport object, options any) object {
+		return object{"method": "tools/call", "parameters": object{"name": "where", "arguments": object{}}, "transport": with(transport, "options", options)}
+	}
+	got, _, err := execute(t, where(stdio("sdk"), object{"workingDirectory": dir}))
+	if err != nil || !strings.Contains(fmt.Sprint(got), "text:"+dir) {
+		t.Errorf("got %v, %v", got, err)
+	}
+	fails(t, where(stdio("sdk"), object{"workingDirectory": dir + "/none"}), event.Configuration, "none, which is no directory here")
+	fails(t, where(stdio("sdk"), object{"workingDirectory": 1}), event.Configuration, "must be a string, not of type")
+	fails(t, where(stdio("sdk"), object{"workingDirectroy": dir}), event.Configuration, `"workingDirectroy", which is no option here: stdio has workingDirectory`)
+	fails(t, where(object{"http": object{"endpoint": "http://x"}}, object{"workingDirectory": dir}), event.Configuration, "http has none")
+}
+
+func with(m object, name string, v any) object {
+	m[name] = v
+	return m
+}
+
+// DSL 43, DSL 166: what the policy gave is there for $authorization, where it is wanted.
+func TestAuthorization(t *testing.T) {
+	s := server(make(chan string, 10))
+	h := httptest.NewServer(sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return s }, nil))
+	defer h.Close()
+	for _, wanted := range []bool{true, false} {
+		r, _ := executortest.Request(t, "mcp", object{"method": "tools/list", "transport": object{"http": object{
+			"endpoint": object{"uri": h.URL, "authentication": object{"bearer": object{"token": "t0ken"}}}}}})
+		r.WantsAuthorization = wanted
+		result, err := newExecutor(t).Execute(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := result.Authorization; (got != nil) != wanted || wanted && (got.Scheme != "Bearer" || got.Parameter != "t0ken") {
+			t.Errorf("got %v", got)
+		}
+	}
+}
+
 // DSL 82: timeout, client and version as the server sees them.
 func TestHandshake(t *testing.T) {
 	var bodies []string
@@ -252,7 +297,7 @@ func TestHandshake(t *testing.T) {
 	defer h.Close()
 	got, _, err := execute(t, object{
 		"method": "tools/list", "unknown": 1, "client": object{"name": "me", "version": "7"},
-		"transport": object{"http": object{"endpoint": object{"uri": h.URL, "authentication": object{"bearer": object{"token": "t"}}}}, "options": object{"a": "b"}},
+		"transport": object{"http": object{"endpoint": object{"uri": h.URL, "authentication": object{"bearer": object{"token": "t"}}}}, "own": object{"a": "b"}},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/outbound"
 )
 
@@ -23,6 +24,7 @@ type httpWire struct {
 	secrets        outbound.Secrets
 	session        string
 	version        string
+	authorization  *event.Authorization // of the last request
 
 	stream *outbound.Stream // of the request's answer; nil: none
 	next   func() (outbound.Event, error, bool)
@@ -47,6 +49,7 @@ func (w *httpWire) send(ctx context.Context, message []byte, id int) error {
 	if err != nil {
 		return err
 	}
+	w.authorization = s.Authorization
 	if s.Status < 200 || s.Status >= 300 {
 		defer s.Close()
 		return refused(w.url, s)

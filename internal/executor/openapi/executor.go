@@ -17,29 +17,17 @@ import (
 
 // arguments is `with` of a call, its expressions evaluated (DSL 71).
 type arguments struct {
-	Document       resource       `json:"document" required:"true" doc:"The OpenAPI document: where it is, and how to authenticate there."`
-	OperationID    string         `json:"operationId" required:"true" doc:"The operationId of the operation."`
-	Parameters     map[string]any `json:"parameters" doc:"Parameters of the operation by name; body, or what is left over, is the request's body."`
-	Authentication any            `json:"authentication" doc:"The authentication policy for the operation."`
-	Output         string         `json:"output" enum:"content|raw|response" default:"content" doc:"What the output is: the decoded content, the raw bytes in base64, or the whole response."`
-	Redirect       bool           `json:"redirect" default:"false" doc:"Whether redirects are followed and a status of 300 to 399 is a success."`
-}
-
-// resource is an external resource (DSL 201).
-type resource struct {
-	Endpoint endpoint `json:"endpoint" oneof:"string" required:"true" doc:"The URI of the document (http, https, file, or a path), or an object with a URI and an authentication policy."`
-	Name     string   `json:"name" doc:"The name of the document."`
-}
-
-type endpoint struct {
-	URI            string `json:"uri" required:"true" doc:"The URI."`
-	Authentication any    `json:"authentication" doc:"The authentication policy."`
+	Document       executor.Resource `json:"document" required:"true" doc:"The OpenAPI document: where it is, and how to authenticate there."`
+	OperationID    string            `json:"operationId" required:"true" doc:"The operationId of the operation."`
+	Parameters     map[string]any    `json:"parameters" doc:"Parameters of the operation by name; body, or what is left over, is the request's body."`
+	Authentication any               `json:"authentication" doc:"The authentication policy for the operation."`
+	Output         string            `json:"output" enum:"content|raw|response" default:"content" doc:"What the output is: the decoded content, the raw bytes in base64, or the whole response."`
+	Redirect       bool              `json:"redirect" default:"false" doc:"Whether redirects are followed and a status of 300 to 399 is a success."`
 }
 
 // Executor carries out the kind "openapi".
 type Executor struct {
-	client    *outbound.Client
-	userAgent string
+	executor.Frame[arguments, *outbound.Client]
 	documents documents
 }
 
@@ -51,7 +39,7 @@ var (
 // New makes an Executor that calls through the client. Version is Downbeat's
 // own, which services see in User-Agent.
 func New(client *outbound.Client, version string) *Executor {
-	return &Executor{client: client, userAgent: "downbeat/" + version}
+	return &Executor{Frame: executor.NewFrame[arguments](client, version)}
 }
 
 // Kind describes the kind "openapi" in the catalogue.
@@ -65,37 +53,21 @@ func Kind() executor.Kind {
 	}
 }
 
-// Check finds mistakes in arguments that hold no expressions.
-func (e *Executor) Check(args any) []string { return executor.CheckArguments(args, new(arguments)) }
-
 // Execute reads the document, sends the request and makes the output of the response.
 func (e *Executor) Execute(ctx context.Context, r *executor.Request) (executor.Result, error) {
-	if ctx.Err() != nil {
-		return executor.Result{}, context.Cause(ctx)
-	}
-	var a arguments
-	if err := executor.ReadArguments(r.Arguments, &a); err != nil {
-		return executor.Result{}, err
-	}
-	call, err := e.call(ctx, r, &a)
-	if err != nil {
-		return executor.Result{}, err
-	}
-	output, authorization, err := e.client.Exchange(ctx, call, a.Output)
-	if err != nil {
-		return executor.Result{}, err
-	}
-	result := executor.Result{Output: output}
-	if r.WantsAuthorization {
-		result.Authorization = authorization
-	}
-	return result, nil
+	return e.Perform(ctx, r, func(a *arguments) (any, *event.Authorization, error) {
+		call, err := e.call(ctx, r, a)
+		if err != nil {
+			return nil, nil, err
+		}
+		return e.Client.Exchange(ctx, call, a.Output)
+	})
 }
 
 // call makes the request of the arguments.
 func (e *Executor) call(ctx context.Context, r *executor.Request, a *arguments) (*outbound.Call, error) {
-	source, err := e.client.Resource(ctx, &outbound.ResourceCall{
-		URI: a.Document.Endpoint.URI, Directory: r.BaseDirectory, UserAgent: e.userAgent,
+	source, err := e.Client.Resource(ctx, &outbound.ResourceCall{
+		URI: a.Document.Endpoint.URI, Directory: r.BaseDirectory, UserAgent: e.UserAgent,
 		Authentication: a.Document.Endpoint.Authentication, Secrets: r.Secrets,
 	})
 	if err != nil {
@@ -127,7 +99,7 @@ func (e *Executor) call(ctx context.Context, r *executor.Request, a *arguments) 
 	if header.Get("Accept") == "" {
 		header.Set("Accept", o.accept())
 	}
-	outbound.Identity{UserAgent: e.userAgent, Traceparent: r.Traceparent, IdempotencyKey: r.IdempotencyKey}.Into(header, o.method)
+	outbound.Identity{UserAgent: e.UserAgent, Traceparent: r.Traceparent, IdempotencyKey: r.IdempotencyKey}.Into(header, o.method)
 	return call, nil
 }
 
