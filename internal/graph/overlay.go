@@ -184,10 +184,11 @@ func (t *tracer) rounds(all []Activation) {
 		frame := t.g.Nodes[at].Parent
 		if frame >= 0 && t.g.Nodes[frame].Role == Section {
 			try, catch := t.sections(frame)
-			if a.Attempts > 1 { // a retry enters the same activation again
+			again := a.Attempts > max(1, all[a.Parent].Attempts) // a retry enters the same activation again, `runs retry` both
+			if again {
 				t.take(catch, try)
 			}
-			if a.Attempts > 1 || a.Status == event.Faulted && all[a.Parent].Status == event.Completed {
+			if again || a.Status == event.Faulted && all[a.Parent].Status == event.Completed {
 				t.take(try, catch)
 			}
 		}

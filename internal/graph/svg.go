@@ -121,12 +121,13 @@ func (s *svg) open(i int) Mark {
 	return m
 }
 
-// inUse reports that a section of a try has been entered.
+// inUse reports that a section of a try has been entered; a handler also by an
+// error that was tried again.
 func (s *svg) inUse(n *Node, i int) bool {
-	return n.Role == Section && slices.ContainsFunc(s.g.children(i), func(c int) bool {
+	return n.Role == Section && (slices.ContainsFunc(s.g.children(i), func(c int) bool {
 		_, entered := s.o.mark(&s.g.Nodes[c])
 		return entered
-	})
+	}) || slices.ContainsFunc(s.g.Edges, func(e Edge) bool { return e.To == i && s.o.taken(s.g, e) }))
 }
 
 func (s *svg) frame(i, depth int) {

@@ -2,6 +2,7 @@ package graph_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -81,6 +82,37 @@ func TestTraceOfRetriesSkipsAndEnds(t *testing.T) {
 	}
 	if got, want := o.Marks[try+"/try/0/risky"].Note(), "2 attempts"; got != want {
 		t.Errorf("note %q, want %q", got, want)
+	}
+}
+
+// A handler that an error came to is not faint, though no task of it ran; and a
+// run that was retried by a person was not retried by its catch.
+func TestTraceOfACaughtErrorWithoutTasks(t *testing.T) {
+	t.Parallel()
+	g := parse(t, head+`
+  - guard:
+      try:
+        - risky: {call: http, with: {method: get, endpoint: 'https://a.example'}}
+      catch: {retry: {limit: {attempt: {count: 2}}}}
+`)
+	faint := func(outer, inner int) int {
+		var b strings.Builder
+		o := g.Trace("", event.Completed, []graph.Activation{
+			{Reference: "/do/0/guard", Parent: -1, Status: event.Completed, Attempts: outer},
+			{Reference: "/do/0/guard/try/0/risky", Parent: 0, Status: event.Completed, Attempts: inner},
+		})
+		if err := g.SVG(&b, o); err != nil {
+			t.Fatal(err)
+		}
+		return strings.Count(b.String(), `<g class="faint">`)
+	}
+	if got := faint(1, 3); got != 0 {
+		t.Errorf("an error was caught: %d groups are faint", got)
+	}
+	for _, attempts := range []int{1, 3} {
+		if got := faint(attempts, attempts); got == 0 {
+			t.Errorf("no error was caught (attempt %d of both): the handler is not faint", attempts)
+		}
 	}
 }
 
