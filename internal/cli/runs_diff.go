@@ -21,7 +21,7 @@ func (a *app) diffCommand() *cobra.Command {
 them did not enter, or that had other input, another output or another status in
 it, and how their outputs differ. Exit code 1 when they differ.`,
 		Example: `  downbeat runs diff 01890a5d-ac96-774b-bcce-b302099a8057 01890a5e-0000-7000-8000-000000000000`,
-		Args:    args(2, 2, "the IDs of two runs"),
+		Args:    args(2, 2, "the pair of run IDs, A and B,"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			idA, err := runID(args[0])
 			if err != nil {

@@ -2,10 +2,12 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"github.com/downbeat-dev/downbeat/internal/expr"
 	"github.com/downbeat-dev/downbeat/internal/server"
 	"github.com/downbeat-dev/downbeat/internal/value"
 )
@@ -35,6 +37,9 @@ tried on real data before a retry.`,
 			}
 			return a.withNode(cmd.Context(), func(ctx context.Context, n *server.Node) error {
 				v, err := n.Control.Evaluate(ctx, id, at, args[2], output)
+				if e, wrong := errors.AsType[*expr.SyntaxError](err); wrong {
+					return usage("it is jq, in quotes for the shell, such as '.items | length'", "the expression %s does not compile: %w", args[2], e)
+				}
 				if err != nil {
 					return a.refusal(id, fmt.Errorf("evaluate: %w", err))
 				}

@@ -165,9 +165,12 @@ func (p *past) find(at Place) (*rewind.Record, error) {
 // unknown explains a task that the run never entered.
 func (p *past) unknown(task string) error {
 	e := &PlaceError{Reason: fmt.Sprintf("run %s never entered %s", p.row.ID, task), Hint: "'downbeat runs get " + p.row.ID.String() + " -o json' shows the tasks that it entered"}
-	if p.definition().Program.Node(task) == nil && strings.HasPrefix(task, "/") {
-		e.Reason = fmt.Sprintf("the workflow has no task %s", task)
+	for _, n := range p.definition().Program.Nodes {
+		if n.Reference == task || n.Name == task {
+			return e
+		}
 	}
+	e.Reason = fmt.Sprintf("the workflow of run %s has no task %s", p.row.ID, task)
 	return e
 }
 

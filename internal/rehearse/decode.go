@@ -160,6 +160,10 @@ func (d *decoder) secrets(n *source.Node) map[string]any {
 
 func (d *decoder) suite(n *source.Node) *Suite {
 	s := &Suite{Pos: n.Pos, Start: firstDay}
+	if n.Field("document") != nil && n.Field("workflow") == nil {
+		d.invalid(n.Pos, "this is a workflow, not a test file", "a test file names it by workflow: FILE and has cases; docs/guide/testing.md has one")
+		return s
+	}
 	if !d.object(n, "the test file", "workflow", "workflows", "coverage", "secrets", "start", "mocks", "cases") {
 		return s
 	}
