@@ -44,6 +44,19 @@ type Config struct {
 	MaxIdle int
 	// Clock tells when tokens end.
 	Clock lifecycle.Clock
+	// Tokens keeps refresh tokens that took the place of those in a policy; nil
+	// keeps them in memory alone.
+	Tokens TokenStore
+}
+
+// TokenStore keeps what an authority gave in the place of a refresh token that
+// can be used only once: without it a new process would have a dead one.
+type TokenStore interface {
+	// Renew calls renew with what is kept under a name, "" when nothing is, and
+	// keeps what it gives, nothing when that is "". Nobody else, other processes
+	// included, renews under this name meanwhile. An error of renew is returned
+	// as it is, and what was kept stays.
+	Renew(ctx context.Context, name string, renew func(current string) (next string, err error)) error
 }
 
 // Client calls other systems. It may be used by several goroutines.
@@ -52,6 +65,7 @@ type Client struct {
 	rules        *rules
 	nonces       nonces
 	tokens       tokens
+	store        TokenStore
 	resources    resources
 	maxResponse  int64
 	tokenTimeout time.Duration // how long an authority has to give a token
@@ -125,6 +139,7 @@ func New(c Config) (*Client, error) {
 		rules:        rules,
 		maxResponse:  orDefault(c.MaxResponse, defaultMaxResponse),
 		tokens:       tokens{clock: c.Clock},
+		store:        c.Tokens,
 		tokenTimeout: tokenTimeout,
 		transport: &http.Transport{
 			Proxy:                  rules.chooseProxy,

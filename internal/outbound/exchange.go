@@ -24,7 +24,15 @@ func (c *Client) Exchange(ctx context.Context, call *Call, form string) (any, *e
 		end = 400
 	}
 	if response.Status < 200 || response.Status >= end {
-		return nil, nil, statusProblem(call, response)
+		p := statusProblem(call, response)
+		if a := response.Authorization; a != nil && a.Parameter != "" {
+			// Services that say what they did not like may repeat it.
+			p.Detail = strings.ReplaceAll(p.Detail, a.Parameter, "***")
+			if body, ok := p.More["body"].(string); ok {
+				p.More["body"] = strings.ReplaceAll(body, a.Parameter, "***")
+			}
+		}
+		return nil, nil, p
 	}
 	output, err := outputOf(call, response, form)
 	return output, response.Authorization, err

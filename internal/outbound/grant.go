@@ -1,8 +1,10 @@
 package outbound
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"math"
 	"math/big"
@@ -19,6 +21,32 @@ import (
 
 // maxTokenResponse bounds what an authority may answer.
 const maxTokenResponse = 1 << 20
+
+// renew gets a token. What the authority gives in the place of a stored refresh
+// token is kept, before the token is used.
+func (c *Client) renew(ctx context.Context, p *policy, refresh string) (t *token, err error) {
+	if c.store == nil || p.Grant != grantRefresh && p.Grant != grantCode {
+		return c.obtain(ctx, p, refresh)
+	}
+	err = c.store.Renew(ctx, p.name(), func(current string) (next string, err error) {
+		if t, err = c.obtain(ctx, p, cmp.Or(current, refresh)); err != nil {
+			return "", err
+		}
+		if t.refresh == p.RefreshToken {
+			return "", nil // the policy has it
+		}
+		return t.refresh, nil
+	})
+	if _, ok := errors.AsType[*event.Problem](err); err == nil || ok || ctx.Err() != nil {
+		return t, err
+	}
+	problem := &event.Problem{Type: event.TypePrefix + event.Runtime, Status: 500, Title: "Refresh token not at hand", Detail: err.Error()}
+	if t != nil {
+		problem.Title = "Refresh token not kept"
+		problem.Detail = fmt.Sprintf("%s gave another refresh token in the place of the one used, which cannot be kept: %v", p.Authority, err)
+	}
+	return nil, problem
+}
 
 // obtain gets a token from the authority of p. A refresh token that came with
 // the last one is tried first, where the grant is one that it stands for.
@@ -89,7 +117,11 @@ func (c *Client) requestToken(ctx context.Context, p *policy, a *authority, gran
 	if err != nil {
 		return nil, err
 	}
-	return c.readToken(p, a, grant, response)
+	t, err := c.readToken(p, a, grant, response)
+	if err == nil && t.refresh == "" && form.Has("refresh_token") {
+		t.refresh = refresh // it goes on being good
+	}
+	return t, err
 }
 
 // identifyClient puts into the request who asks, DSL 161.

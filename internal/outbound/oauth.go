@@ -3,6 +3,7 @@ package outbound
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -59,6 +60,12 @@ type policy struct {
 func (p *policy) key() [sha256.Size]byte {
 	b, _ := json.Marshal(p) //nolint:gosec // for a digest; of strings alone it cannot fail
 	return sha256.Sum256(b)
+}
+
+// name is the name of what is kept for the policy.
+func (p *policy) name() string {
+	key := p.key()
+	return hex.EncodeToString(key[:16])
 }
 
 // settings reads the settings of a policy; the first mistake stays in err.
@@ -213,6 +220,7 @@ func unauthenticated(format string, args ...any) *event.Problem {
 type oauth struct {
 	client *Client
 	policy *policy
+	mask   func(v any) // is told every token, so that no log shows it
 	token  *token
 	cached bool // the token was there before this call
 }
@@ -227,14 +235,20 @@ func (c *Client) newOAuth(ctx context.Context, call *Call, scheme string, with a
 	if err != nil {
 		return nil, err
 	}
-	o := &oauth{client: c, policy: p}
+	o := &oauth{client: c, policy: p, mask: func(any) {}}
+	if m, ok := call.Secrets.(interface{ Mask(v any) }); ok {
+		o.mask = m.Mask
+	}
 	return o, o.get(ctx)
 }
 
 func (o *oauth) get(ctx context.Context) (err error) {
 	o.token, o.cached, err = o.client.tokens.get(ctx, o.policy.key(), func(ctx context.Context, refresh string) (*token, error) {
-		return o.client.obtain(ctx, o.policy, refresh)
+		return o.client.renew(ctx, o.policy, refresh)
 	})
+	if err == nil {
+		o.mask(o.token.value)
+	}
 	return err
 }
 

@@ -26,6 +26,7 @@ func (c *Config) outbound() outbound.Config {
 		Proxy: c.HTTP.Proxy, Authorities: c.HTTP.Authorities, Certificates: c.HTTP.Certificates,
 		Deny: c.HTTP.Deny, Allow: c.HTTP.Allow, Clock: c.Clock,
 	}
+		Tokens: newTokens(c.DataDir),
 }
 
 // catalogue is the product's table of contents: all that tasks can do.

@@ -136,7 +136,14 @@ func short(a event.Activation) string {
 // masker hides the secrets of an attempt, those that it asks for on the way too.
 type masker struct{ now atomic.Pointer[secret.Masker] }
 
-func (m *masker) add(v any) { m.now.Store(m.now.Load().With(v)) }
+func (m *masker) add(v any) {
+	for {
+		was := m.now.Load()
+		if m.now.CompareAndSwap(was, was.With(v)) {
+			return
+		}
+	}
+}
 
 func (m *masker) text(s string) string { return m.now.Load().String(s) }
 
@@ -161,6 +168,10 @@ func (l *listed) Secret(ctx context.Context, name string) (any, error) {
 	}
 	return v, err
 }
+
+// Mask hides a value that is no listed secret, as a token that was fetched for
+// one, in all that the attempt prints from now on.
+func (l *listed) Mask(v any) { l.masker.add(v) }
 
 // attemptLog takes what an attempt prints: line by line, masked, to its file
 // and to who watches. The file is made with the first line.

@@ -272,6 +272,10 @@ func TestWhatAnAttemptIsGiven(t *testing.T) {
 			_, _ = fmt.Fprint(out, "one\ntwo t0p-")
 			_, _ = fmt.Fprint(errs, "oops\n")
 			_, _ = fmt.Fprint(out, "secret\nrest")
+			if m, ok := r.Secrets.(interface{ Mask(v any) }); ok {
+				m.Mask("fetched-t0ken")
+			}
+			_, _ = fmt.Fprint(errs, "got fetched-t0ken\n")
 			return executor.Result{Output: r.Directory}, nil
 		})},
 	})
@@ -297,12 +301,12 @@ func TestWhatAnAttemptIsGiven(t *testing.T) {
 	if h := <-bound; string(h.JSON()) != `{"pid":7}` {
 		t.Errorf("handle %s", h.JSON())
 	}
-	if d := cmp.Diff([]string{"stdout one", "stderr oops", "stdout two ***", "stdout rest"}, lines); d != "" {
+	if d := cmp.Diff([]string{"stdout one", "stderr oops", "stdout two ***", "stderr got ***", "stdout rest"}, lines); d != "" {
 		t.Error(d)
 	}
 	path := worker.LogFile(dir, event.RunID{1}, "0", 2)
 	data, err := os.ReadFile(path)
-	if err != nil || strings.Count(string(data), "\n") != 4 || strings.Contains(string(data), "t0p") {
+	if err != nil || strings.Count(string(data), "\n") != 5 || strings.Contains(string(data), "t0p") {
 		t.Errorf("%s %v", data, err)
 	}
 	if info, _ := os.Stat(path); info.Mode().Perm() != 0o600 {
