@@ -124,7 +124,8 @@ func TestRealProvider(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, answer)
 	})
-	client := newClient(t, outbound.Config{})
+	store := &kept{tokens: map[string]string{}}
+	client := newClient(t, outbound.Config{Tokens: store})
 	call := func(t *testing.T, policy any) (*outbound.Response, error) {
 		t.Helper()
 		return do(t, client, &outbound.Call{Method: "GET", Authentication: policy, Secrets: secrets{"person": object{
@@ -150,6 +151,17 @@ func TestRealProvider(t *testing.T) {
 		if err != nil || r.Status != 200 || !strings.Contains(string(r.Body), `"sub":"ada"`) {
 			t.Errorf("got %v, %v", r, err)
 		}
+		first := client
+		defer func() { client = first }()
+		for range 2 { // each time in another process; the provider takes a second use for a theft
+			client = newClient(t, outbound.Config{Tokens: store})
+			if r, err := call(t, object{"oidc": object{"use": "person"}}); err != nil || r.Status != 200 {
+				t.Errorf("got %v, %v", r, err)
+			}
+		}
+		client = newClient(t, outbound.Config{})
+		_, err = call(t, object{"oidc": object{"use": "person"}})
+		problem(t, err, event.Authentication, 401, "sign in again")
 	})
 	t.Run("revoked", func(t *testing.T) {
 		policy := object{"oidc": object{"authority": p.Issuer, "grant": "client_credentials", "client": with("basic", "client_secret_basic", ""), "scopes": []any{"write"}}}
