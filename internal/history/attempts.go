@@ -33,8 +33,10 @@ func (a *Attempts) forget(activation event.Activation, attempt int) {
 }
 
 // Find returns the last handle of an attempt and the kind that it is of; ok is
-// false when the attempt has started nothing.
+// false when the attempt has started nothing. A handle with a true "continues"
+// only adds to the one before: then all of them are returned, in order, as a list.
 func (a Attempts) Find(activation event.Activation, attempt int) (kind string, handle any, ok bool) {
+	var parts []any
 	for _, s := range slices.Backward(a) {
 		if s.Activation != activation || s.Attempt != attempt {
 			continue
@@ -45,9 +47,19 @@ func (a Attempts) Find(activation event.Activation, attempt int) (kind string, h
 		}
 		m, _ := v.(map[string]any)
 		kind, _ = m["kind"].(string)
-		return kind, m["handle"], true
+		parts = append(parts, m["handle"])
+		if h, _ := m["handle"].(map[string]any); h["continues"] != true {
+			break
+		}
 	}
-	return "", nil, false
+	slices.Reverse(parts)
+	switch len(parts) {
+	case 0:
+		return "", nil, false
+	case 1:
+		return kind, parts[0], true
+	}
+	return kind, parts, true
 }
 
 // Handle puts the kind beside what an executor has started, so that whoever

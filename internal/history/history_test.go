@@ -140,3 +140,27 @@ func TestAttemptsAreForgottenWithTheirAnswer(t *testing.T) {
 		}
 	}
 }
+
+// A handle that continues the one before is found with it.
+func TestHandlesThatContinue(t *testing.T) {
+	var a history.Attempts
+	note := func(attempt int, handle map[string]any) {
+		a.Note(&event.AttemptStarted{Activation: "0", Attempt: attempt, Handle: history.Handle("k", value.FromAny(handle))})
+	}
+	note(1, map[string]any{"n": 1})
+	note(2, map[string]any{"n": 2})
+	note(2, map[string]any{"n": 3, "continues": true})
+	note(1, map[string]any{"n": 4})
+	kind, got, ok := a.Find("0", 2)
+	want := []any{map[string]any{"n": 2}, map[string]any{"n": 3, "continues": true}}
+	if d := cmp.Diff(want, got); d != "" || kind != "k" || !ok {
+		t.Errorf("%q %v %s", kind, ok, d)
+	}
+	if _, got, _ := a.Find("0", 1); cmp.Diff(map[string]any{"n": 4}, got) != "" {
+		t.Errorf("the last that stands alone: %v", got)
+	}
+	a.Note(&event.TaskCompleted{Activation: "0", Attempt: 2})
+	if _, _, ok := a.Find("0", 2); ok {
+		t.Error("found after the answer")
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -159,7 +160,20 @@ func (a *amqpLink) declare(l *link, name string) (*amqp.Channel, error) {
 type amqpSource struct {
 	*amqpLink
 	deliveries <-chan amqp.Delivery
-	last       uint64
+	prefetch   int
+	last       uint64 // delivery tags count from 1
+	settled    uint64
+}
+
+// maxPrefetch is how many messages the server sends without an acknowledgement.
+const maxPrefetch = 256
+
+// stalls implements staller.
+func (s *amqpSource) stalls() time.Duration {
+	if s.last-s.settled >= uint64(s.prefetch) {
+		return time.Millisecond
+	}
+	return 0
 }
 
 func subscribeAMQP(ctx context.Context, l *link) (source, error) {
@@ -189,8 +203,12 @@ func (s *amqpSource) consume(l *link) (err error) {
 	if err != nil {
 		return err
 	}
-	// Without acknowledgements until the end, a limit would stop the messages;
-	// what was sent too many goes back when the channel closes.
+	if s.prefetch = maxPrefetch; l.wanted > 0 {
+		s.prefetch = min(l.wanted, maxPrefetch) // the rest is for others
+	}
+	if err := s.channel.Qos(s.prefetch, 0, false); err != nil {
+		return err
+	}
 	s.deliveries, err = s.channel.Consume(queue, "", false, false, false, false, nil)
 	return err
 }
@@ -213,8 +231,9 @@ func (s *amqpSource) receive(ctx context.Context) (*message, error) {
 }
 
 func (s *amqpSource) acknowledge(context.Context) error {
-	if s.last == 0 {
+	if s.last == s.settled {
 		return nil
 	}
+	s.settled = s.last
 	return s.channel.Ack(s.last, true)
 }

@@ -192,11 +192,14 @@ func (d *document) firstMessage(v any) object {
 	return m
 }
 
+// family is the protocol without its version: documents have bindings of mqtt for both.
+func family(protocol string) string { return strings.TrimSuffix(protocol, "5") }
+
 // bindings are the settings for a protocol, by any of its names.
 func (d *document) bindings(of object, protocol string) object {
 	all := d.follow(of["bindings"])
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		if known[name] == protocol {
+		if family(known[name]) == family(protocol) {
 			return d.follow(all[name])
 		}
 	}
@@ -220,7 +223,7 @@ type server struct {
 // known are the protocols by their names in documents.
 var known = map[string]string{
 	"http": "http", "https": "http", "ws": "ws", "wss": "ws", "kafka": "kafka", "kafka-secure": "kafka", "amqp": "amqp", "amqps": "amqp",
-	"mqtt": "mqtt", "mqtt5": "mqtt", "mqtts": "mqtt", "secure-mqtt": "mqtt", "nats": "nats", "redis": "redis", "rediss": "redis",
+	"mqtt": "mqtt", "mqtt5": "mqtt5", "mqtts": "mqtt", "secure-mqtt": "mqtt", "nats": "nats", "redis": "redis", "rediss": "redis",
 }
 
 var securely = map[string]bool{"https": true, "wss": true, "kafka-secure": true, "amqps": true, "mqtts": true, "secure-mqtt": true, "rediss": true, "tls": true, "ssl": true}
@@ -247,7 +250,7 @@ func (d *document) server(a *arguments, allowed []string) (server, error) {
 		if protocols[known[protocol]].publish == nil || a.Server == nil && a.Protocol != "" && known[protocol] != known[a.Protocol] {
 			continue
 		}
-		out := server{name: name, protocol: known[protocol], secure: securely[protocol], bindings: d.bindings(s, known[protocol])}
+		out := server{name: name, protocol: versioned(known[protocol], executor.Text(s["protocolVersion"])), secure: securely[protocol], bindings: d.bindings(s, known[protocol])}
 		text := stringOf(s["url"])
 		if !d.old {
 			text = stringOf(s["host"]) + stringOf(s["pathname"])
@@ -274,6 +277,14 @@ func (d *document) server(a *arguments, allowed []string) (server, error) {
 		return server{}, invalid("the protocol %q is not carried out; those known are %s", a.Protocol, carried)
 	}
 	return server{}, invalid("no server in the document %s fits; it has [%s], and known are the protocols %s", d.where, strings.Join(seen, ", "), carried)
+}
+
+// versioned is the protocol that a server of mqtt speaks, which its version may tell.
+func versioned(protocol, version string) string {
+	if protocol == "mqtt" && strings.HasPrefix(version, "5") {
+		return "mqtt5"
+	}
+	return protocol
 }
 
 // fill puts variables in the place of {name}.

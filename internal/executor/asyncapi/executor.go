@@ -8,15 +8,16 @@
 // Messages are acknowledged only when they are durable: those that were
 // received are journaled as the handle of the attempt (Request.Bind), then
 // acknowledged. After a crash in between, the repeated attempt begins with
-// them. Where a protocol knows no acknowledgement (http, ws, nats, redis, and
-// mqtt with QoS 0), what arrives during a crash is lost.
+// them. That is done at the end of a subscription, so that a fault before it
+// costs nothing; earlier only where the server sends no more without it. Where
+// a protocol knows no acknowledgement (http, ws, nats, redis, and mqtt with
+// QoS 0), what arrives during a crash is lost.
 package asyncapi
 
 import (
 	"context"
 	"errors"
 	"net/url"
-	"sync"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/executor"
@@ -79,10 +80,7 @@ type Executor struct {
 	client    *outbound.Client
 	userAgent string
 
-	mu sync.Mutex
-	// recovered are messages that an earlier process received and may have
-	// acknowledged, by the idempotency key of the task.
-	recovered map[string]any
+	left leftovers
 }
 
 var (
@@ -94,7 +92,7 @@ var (
 // New makes an Executor that connects by the client's rules. Version is
 // Downbeat's own, which services see in User-Agent.
 func New(client *outbound.Client, version string) *Executor {
-	return &Executor{client: client, userAgent: "downbeat/" + version, recovered: map[string]any{}}
+	return &Executor{client: client, userAgent: "downbeat/" + version}
 }
 
 // Kind describes the kind "asyncapi" in the catalogue.
@@ -115,26 +113,24 @@ func (e *Executor) CloseIdleConnections() { e.client.CloseIdleConnections() }
 func (e *Executor) Check(args any) []string { return executor.CheckArguments(args, new(arguments)) }
 
 // Recover takes the messages that an earlier process had received: the next
-// attempt of the same task begins with them.
+// attempt of the same task begins with them. Several handles are the parts of
+// what one attempt has received.
 func (e *Executor) Recover(_ context.Context, handle any) error {
-	h, _ := handle.(object)
-	key, ok := h["key"].(string)
+	parts, ok := handle.([]any)
 	if !ok {
-		return errors.New("asyncapi: the handle is not of this kind")
+		parts = []any{handle}
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.recovered[key] = h["messages"]
+	key, left := "", leftover{durable: true}
+	for _, part := range parts {
+		h, _ := part.(object)
+		if key, ok = h["key"].(string); !ok {
+			return errors.New("asyncapi: the handle is not of this kind")
+		}
+		left.messages = append(left.messages, listOf(h["messages"])...)
+		left.over = h["over"] == true
+	}
+	e.left.keep(key, left)
 	return nil
-}
-
-func (e *Executor) takeRecovered(key string) ([]any, bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	v, ok := e.recovered[key]
-	delete(e.recovered, key)
-	list, _ := v.([]any)
-	return list, ok
 }
 
 // Execute publishes the message, or receives messages.
@@ -190,7 +186,7 @@ func (e *Executor) execute(ctx context.Context, r *executor.Request, a *argument
 	if r.WantsAuthorization {
 		result.Authorization = authorization
 	}
-	t := &link{client: e.client, userAgent: e.userAgent, request: r, channel: c, authorization: authorization}
+	t := &link{wanted: wanted(p), client: e.client, userAgent: e.userAgent, request: r, channel: c, authorization: authorization}
 	if a.Message != nil {
 		m, err := t.encode(a.Message)
 		if err != nil {
@@ -203,6 +199,14 @@ func (e *Executor) execute(ctx context.Context, r *executor.Request, a *argument
 	}
 	result.Output, err = e.receive(ctx, t, p)
 	return result, err
+}
+
+// wanted is how many messages a subscription takes at most; 0: nobody knows.
+func wanted(p *policy) int {
+	if p == nil || p.filter != "" {
+		return 0
+	}
+	return p.amount
 }
 
 func invalid(format string, args ...any) *event.Problem {

@@ -144,10 +144,12 @@ func (s *kafkaSource) receive(ctx context.Context) (*message, error) {
 }
 
 func (s *kafkaSource) acknowledge(ctx context.Context) error {
-	if len(s.taken) == 0 {
+	taken := s.taken
+	s.taken = nil
+	if len(taken) == 0 {
 		return nil
 	}
-	return s.client.CommitRecords(ctx, s.taken...)
+	return s.client.CommitRecords(ctx, taken...)
 }
 
 func (s *kafkaSource) close() { s.client.Close() }

@@ -20,6 +20,7 @@ type protocol struct {
 	publish   func(ctx context.Context, l *link, m *message) error
 	subscribe func(ctx context.Context, l *link) (source, error)
 	headers   bool // messages have them
+	keeps     bool // the server keeps what is not acknowledged
 }
 
 // source is a subscription.
@@ -33,12 +34,14 @@ type source interface {
 }
 
 var protocols = map[string]protocol{
-	"http":  {publishHTTP, subscribeHTTP, true},
-	"ws":    {publishSocket, subscribeSocket, false},
-	"nats":  {publishNATS, subscribeNATS, true},
-	"redis": {publishRedis, subscribeRedis, false},
-	"kafka": {publishKafka, subscribeKafka, true},
-	"amqp":  {publishAMQP, subscribeAMQP, true},
+	"http":  {publishHTTP, subscribeHTTP, true, false},
+	"ws":    {publishSocket, subscribeSocket, false, false},
+	"nats":  {publishNATS, subscribeNATS, true, false},
+	"redis": {publishRedis, subscribeRedis, false, false},
+	"kafka": {publishKafka, subscribeKafka, true, true},
+	"amqp":  {publishAMQP, subscribeAMQP, true, true},
+	"mqtt":  {publishMQTT, subscribeMQTT, false, true},
+	"mqtt5": {publishMQTT, subscribeMQTT, true, true},
 }
 
 // message is a message as the protocols have it.
@@ -56,6 +59,7 @@ type link struct {
 	request       *executor.Request
 	channel       *channel
 	authorization *event.Authorization
+	wanted        int // how many messages the subscription takes at most; 0: unknown
 }
 
 // address is host:port of the server.
