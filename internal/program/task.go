@@ -179,6 +179,9 @@ func (c *compiler) run(n *Node, r *workflow.Run, vars []string) {
 	if !r.Await {
 		call.Extra["await"] = false
 	}
+	if s := c.def.Downbeat; s != nil && s.Shell != "" && r.Kind == workflow.RunShell { // D28
+		call.Extra["shell"] = s.Shell
+	}
 	if code, ok := section["code"]; ok {
 		call.Code = c.template(code, workflow.BodySite, vars, true) // D14c
 	}

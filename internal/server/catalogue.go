@@ -25,8 +25,8 @@ func (c *Config) outbound() outbound.Config {
 	return outbound.Config{
 		Proxy: c.HTTP.Proxy, Authorities: c.HTTP.Authorities, Certificates: c.HTTP.Certificates,
 		Deny: c.HTTP.Deny, Allow: c.HTTP.Allow, Clock: c.Clock,
-	}
 		Tokens: newTokens(c.DataDir),
+	}
 }
 
 // catalogue is the product's table of contents: all that tasks can do.
@@ -62,7 +62,7 @@ func Kinds() []executor.Kind {
 var supported = []string{
 	"call:a2a", "call:asyncapi", "call:grpc", "call:mcp", "call:openapi", "run:container", "catalog:remote", "resource:remote", "auth:oauth2", "auth:oidc",
 	"downbeat:concurrency", "downbeat:priority", "downbeat:sensitive", "downbeat:interrupted", "downbeat:resources", "downbeat:workspace", "downbeat:registry",
-	"downbeat:retention",
+	"downbeat:retention", "downbeat:shell",
 }
 
 // CheckOptions tells package check what this version carries out. Nothing is

@@ -11,12 +11,13 @@ import (
 
 // shellArguments is the section of `run: shell` with what stands beside it.
 type shellArguments struct {
-	Command     string         `json:"command" required:"true" doc:"The command line, for sh -c."`
+	Command     string         `json:"command" required:"true" doc:"The command line, for sh -c; on Windows for the shell that metadata.downbeat.shell names."`
 	Stdin       any            `json:"stdin" doc:"What the command reads from its standard input; anything but a string is written as JSON."`
 	Arguments   any            `json:"arguments" doc:"Positional parameters: a list; or a map of options, where --k: v becomes --k=v. They are appended to a single simple command that does not use them itself."`
 	Environment map[string]any `json:"environment" doc:"Environment variables."`
 	Return      string         `json:"return" enum:"stdout|stderr|code|all|none" default:"stdout" doc:"What the output of the task is."`
 	Await       bool           `json:"await" default:"true" doc:"Whether the task waits for the command."`
+	Shell       string         `json:"shell" enum:"cmd|powershell" doc:"The shell on Windows, from metadata.downbeat.shell of the document; elsewhere it is sh."`
 }
 
 // scriptArguments is the section of `run: script` with what stands beside it.

@@ -24,6 +24,7 @@ type child struct {
 	feeding sync.WaitGroup
 	done    chan struct{} // closed when the program itself has ended
 	pid     int
+	line    string // see program
 }
 
 // exit is how a program ended.
@@ -37,7 +38,7 @@ const patience = 100 * time.Millisecond
 
 // start makes the process, held at the gate where the platform has one.
 func start(p *program) (*child, error) {
-	c := &child{done: make(chan struct{})}
+	c := &child{done: make(chan struct{}), line: p.line}
 	var theirs []*os.File
 	defer func() {
 		for _, f := range theirs {

@@ -1,9 +1,11 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"time"
 
@@ -28,6 +30,9 @@ type Config struct {
 	// Embedded is how the command line begins by which this binary becomes the
 	// embedded engine (javascript.Command); nil: there is none.
 	Embedded []string
+	// System is the operating system of the machine; "" is this one's. A test
+	// says another to see what would be run there.
+	System string
 }
 
 // Executor carries out the kinds "shell" and "script".
@@ -37,6 +42,7 @@ type Executor struct {
 	grace       time.Duration
 	javascript  string
 	embedded    []string
+	system      string
 }
 
 var (
@@ -54,7 +60,7 @@ const (
 func New(c Config) *Executor {
 	e := &Executor{
 		environment: inherited(c.Environment, c.Inherit), maxOutput: c.MaxOutput, grace: c.Grace,
-		javascript: c.JavaScript, embedded: c.Embedded,
+		javascript: c.JavaScript, embedded: c.Embedded, system: cmp.Or(c.System, runtime.GOOS),
 	}
 	if e.javascript == "" {
 		e.javascript, _ = lookup(c.Environment, "DOWNBEAT_JAVASCRIPT")
@@ -124,6 +130,7 @@ func (e *Executor) Check(arguments any) []string {
 type program struct {
 	path        string   // resolved
 	argv        []string // with the program's own name first
+	line        string   // Windows: the command line instead of argv, for a program with rules of its own
 	environment []string
 	directory   string
 	stdin       *string // nil: nothing to read

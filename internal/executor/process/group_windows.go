@@ -13,7 +13,7 @@ import (
 // launch starts the program. There is no gate here: the program runs for a
 // moment before it is journaled.
 func (c *child) launch() error {
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{CreationFlags: windows.CREATE_NEW_PROCESS_GROUP}
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{CreationFlags: windows.CREATE_NEW_PROCESS_GROUP, CmdLine: c.line}
 	return c.cmd.Start()
 }
 

@@ -1,7 +1,6 @@
 package process
 
 import (
-	"runtime"
 	"strings"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
@@ -9,7 +8,8 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/shellwords"
 )
 
-// shell makes the program of `run: shell`: sh -c command sh arguments, D28.
+// shell makes the program of `run: shell`, D28: sh -c command sh arguments; on
+// Windows the shell that the document names, else an sh that is on the PATH.
 func (e *Executor) shell(r *executor.Request) (*program, error) {
 	var a shellArguments
 	if err := executor.ReadArguments(r.Arguments, &a); err != nil {
@@ -29,20 +29,23 @@ func (e *Executor) shell(r *executor.Request) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	path, ok := find(variables, "/bin/sh", "sh")
-	if !ok {
-		return nil, noShell()
-	}
-	return &program{
-		path:        path,
-		argv:        ShellCommand(a.Command, args),
+	p := &program{
 		environment: variables,
 		directory:   directory(r),
 		stdin:       input(a.Stdin),
 		result:      orStdout(a.Return),
 		title:       "Command failed",
 		remove:      func() {},
-	}, nil
+	}
+	if e.system == "windows" && a.Shell != "" {
+		return p, p.windows(a.Shell, a.Command, args)
+	}
+	path, ok := find(variables, "/bin/sh", "sh")
+	if !ok {
+		return nil, e.noShell()
+	}
+	p.path, p.argv = path, ShellCommand(a.Command, args)
+	return p, nil
 }
 
 // ShellCommand is the argv by which sh carries out a command line with its
@@ -54,10 +57,10 @@ func ShellCommand(command string, args []string) []string {
 	return append([]string{"sh", "-c", command, "sh"}, args...)
 }
 
-func noShell() *event.Problem {
+func (e *Executor) noShell() *event.Problem {
 	hint := "install one at /bin/sh"
-	if runtime.GOOS == "windows" {
-		hint = "install one (Git for Windows has it) and put it on the PATH"
+	if e.system == "windows" {
+		hint = "write metadata.downbeat.shell: powershell (or cmd) in the document for a shell of Windows, or put an sh on the PATH (Git for Windows has one)"
 	}
 	return executor.NewProblem(event.Runtime, 500, "Command failed", "there is no POSIX shell sh on this machine: %s", hint)
 }
