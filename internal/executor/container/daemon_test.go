@@ -25,14 +25,17 @@ type daemon struct {
 	over chan struct{}
 }
 
-// newDaemon starts an engine without networks, so that it stands in nobody's way.
+// newDaemon starts an engine in a network of its own: as it starts, it takes the
+// bridge of another one away.
 func newDaemon(t *testing.T, args ...string) *daemon {
 	t.Helper()
 	if os.Getenv("DOWNBEAT_DOCKER") == "" {
 		t.Skip("NO CONTAINER ENGINE: set DOWNBEAT_DOCKER, see .ci/components/docker")
 	}
-	if _, err := exec.LookPath("dockerd"); err != nil || os.Getuid() != 0 {
-		t.Skip("an engine that can be restarted needs dockerd and root")
+	for _, program := range []string{"dockerd", "unshare"} {
+		if _, err := exec.LookPath(program); err != nil || os.Getuid() != 0 {
+			t.Skip("an engine that can be restarted needs dockerd, unshare and root")
+		}
 	}
 	dir, err := os.MkdirTemp("", "engine") // short, for the sockets in it
 	if err != nil {
@@ -60,7 +63,7 @@ func (d *daemon) host() string { return "unix://" + d.dir + "/sock" }
 // start returns when the engine listens.
 func (d *daemon) start(t *testing.T) {
 	t.Helper()
-	d.cmd = exec.Command("dockerd", d.args...)
+	d.cmd = exec.Command("unshare", append([]string{"--net", "dockerd"}, d.args...)...)
 	said, err := d.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
