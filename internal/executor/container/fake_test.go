@@ -1,0 +1,222 @@
+package container_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/executor/container"
+	"github.com/downbeat-dev/downbeat/internal/executor/executortest"
+)
+
+// fake is an engine that knows one container and misbehaves as it is told.
+type fake struct {
+	host string
+
+	mu     sync.Mutex
+	status string         // of the container; "" none
+	labels map[string]any // of it
+	calls  []string
+	// breaks says how many calls of a kind break off after they were carried out.
+	breaks map[string]int
+	// hangs is the kind of call that is never answered.
+	hangs string
+	begun chan struct{}
+	// prints is the container's log, without its frames.
+	prints string
+}
+
+func newFake(t *testing.T) *fake {
+	t.Helper()
+	f := &fake{breaks: map[string]int{}, begun: make(chan struct{}, 10), prints: "hello\n"}
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.host = "unix://" + path
+	s := &http.Server{Handler: f} //nolint:gosec // the test's own client
+	go func() { _ = s.Serve(l) }()
+	t.Cleanup(func() { _ = s.Close() })
+	return f
+}
+
+// ServeHTTP answers as Docker does, as far as one container goes.
+func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	call := r.Method + " " + r.URL.Path
+	if i := strings.Index(call, "/v1."); i > 0 {
+		_, rest, _ := strings.Cut(call[i+1:], "/")
+		call = r.Method + " /" + rest
+	}
+	f.mu.Lock()
+	kind := strings.ReplaceAll(call, "/c1", "")
+	f.calls = append(f.calls, kind)
+	if f.hangs == kind {
+		f.mu.Unlock()
+		f.begun <- struct{}{}
+		_, _ = io.Copy(io.Discard, r.Body)
+		<-r.Context().Done()
+		return
+	}
+	answer, status := f.answer(call, r)
+	broken := f.breaks[kind] > 0
+	f.breaks[kind]--
+	f.mu.Unlock()
+	if broken {
+		panic(http.ErrAbortHandler)
+	}
+	w.Header().Set("Api-Version", "1.43")
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, answer)
+}
+
+func (f *fake) answer(call string, r *http.Request) (answer string, status int) {
+	encode := func(v any) (string, int) {
+		b, _ := json.Marshal(v)
+		return string(b), 200
+	}
+	switch call {
+	case "GET /containers/json":
+		if f.status == "" {
+			return "[]", 200
+		}
+		return encode([]any{object{"Id": "c1", "Labels": f.labels, "State": f.status}})
+	case "POST /containers/create":
+		var body struct{ Labels map[string]any }
+		_ = json.NewDecoder(r.Body).Decode(&body)
+		f.status, f.labels = "created", body.Labels
+		return `{"Id":"c1"}`, 201
+	case "POST /containers/c1/start":
+		f.status = "exited"
+		return "", 204
+	case "GET /containers/c1/json":
+		if f.status == "" {
+			return `{"message":"No such container: c1"}`, 404
+		}
+		return encode(object{"Id": "c1", "State": object{"Status": f.status}, "Config": object{"Labels": f.labels}})
+	case "GET /containers/c1/logs":
+		return string([]byte{1, 0, 0, 0, 0, 0, 0, byte(len(f.prints))}) + f.prints, 200
+	case "DELETE /containers/c1":
+		f.status = ""
+		return "", 204
+	default: // pings, images, stops
+		return "{}", 200
+	}
+}
+
+func (f *fake) count(kind string) (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range f.calls {
+		if c == kind {
+			n++
+		}
+	}
+	return n
+}
+
+func (f *fake) execute(t *testing.T, ctx context.Context, arguments object) (any, error) { //nolint:revive // as the other helpers have it
+	t.Helper()
+	ignore := goleak.IgnoreCurrent()
+	e := container.New(container.Config{Environment: []string{"DOCKER_HOST=" + f.host}, Patience: 200 * time.Millisecond, Grace: time.Millisecond})
+	r, log := executortest.Request(t, "container", with(object{"image": "x", "pullPolicy": "never", "lifetime": object{"cleanup": "always"}}, arguments))
+	r.Grace = time.Millisecond
+	result, err := e.Execute(ctx, r)
+	log.Close()
+	e.CloseIdleConnections()
+	goleak.VerifyNone(t, ignore)
+	return result.Output, err
+}
+
+// An engine that breaks off does not lose the container, nor start it twice:
+// what it did before is looked up.
+func TestEngineBreaksOff(t *testing.T) {
+	for _, kind := range []string{"POST /containers/create", "POST /containers/start", "GET /containers/logs"} {
+		t.Run(kind, func(t *testing.T) {
+			f := newFake(t)
+			f.breaks[kind] = 1
+			got, err := f.execute(t, t.Context(), object{"command": "echo hello"})
+			if err != nil || got != "hello" {
+				t.Errorf("got %v, %v", got, err)
+			}
+			if made, started := f.count("POST /containers/create"), f.count("POST /containers/start"); made != 1 || started != 1 || f.status != "" {
+				t.Errorf("made %d times, started %d times, now %q", made, started, f.status)
+			}
+		})
+	}
+	t.Run("for ever", func(t *testing.T) {
+		f := newFake(t)
+		f.breaks["GET /containers/json"] = 1000
+		_, err := f.execute(t, t.Context(), object{"command": "echo hello"})
+		if p := executortest.CheckProblem(t, err); p.Title != "Container engine not reachable" {
+			t.Errorf("got %s: %s", p.Title, p.Detail)
+		}
+	})
+}
+
+// An engine that does not answer holds nobody who is cancelled.
+func TestEngineHangs(t *testing.T) {
+	for _, kind := range []string{"HEAD /_ping", "GET /containers/json", "GET /images/x/json", "POST /containers/create", "POST /containers/start", "GET /containers/logs"} {
+		t.Run(kind, func(t *testing.T) {
+			f := newFake(t)
+			f.hangs = kind
+			ctx, cancel := context.WithCancelCause(t.Context())
+			over := errors.New("over")
+			go func() {
+				<-f.begun
+				cancel(over)
+			}()
+			if _, err := f.execute(t, ctx, object{"command": "echo hello"}); !errors.Is(err, over) {
+				t.Errorf("got %v", err)
+			}
+			if f.mu.Lock(); f.status != "" {
+				t.Errorf("a container is left, %s", f.status)
+			}
+			f.mu.Unlock()
+		})
+	}
+}
+
+// What answers is no engine.
+func TestNoEngineAtAll(t *testing.T) {
+	for name, says := range map[string]string{"garbage": "220 mail.example.com ESMTP\r\n", "another server": "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "nothing": ""} {
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var all sync.WaitGroup
+			all.Go(func() {
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					_, _ = c.Read(make([]byte, 1000))
+					_, _ = fmt.Fprint(c, says)
+					_ = c.Close()
+				}
+			})
+			defer all.Wait()
+			defer l.Close() //nolint:errcheck // the test's own
+			f := &fake{host: "tcp://" + l.Addr().String()}
+			_, err = f.execute(t, t.Context(), nil)
+			if p := executortest.CheckProblem(t, err); p.Type != event.TypePrefix+event.Runtime || p.Title != "No container engine" && p.Title != "Container not found" {
+				t.Errorf("got %s: %s", p.Title, p.Detail)
+			}
+		})
+	}
+}
