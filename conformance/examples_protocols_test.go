@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // readmeShows compares the JSON block of an example's README with what it gives.
@@ -97,4 +98,40 @@ func TestAgentTools(t *testing.T) {
 	e.run(t)
 	agentTools(url, "--set", "question=Mend everything.").faults(t, "8 turns were not enough for OPS-7")
 	same(t, effects(t, url))
+}
+
+func orderFlow(services string) example {
+	return example{
+		name: "order-flow", args: []string{"order-flow/workflow.yaml", "--set", "services=" + services, "--set", "patience=PT1S", "--set", "pause=PT0.05S"},
+		want: `{"rejected":[{"id":"o-2","reason":"Payment Required"},{"id":"o-3","reason":"Conflict"},{"id":"o-4","reason":"Unprocessable Entity"},` +
+			`{"id":"unknown","reason":"this is no order"}],"shipped":["o-1"],"taken":5}`,
+	}
+}
+
+// DSL 73-77: messages of a Kafka broker, received by amount and time, and published; killed when they are acknowledged and half done.
+func TestOrderFlow(t *testing.T) {
+	t.Parallel()
+	url := standIn(t, "order-flow/services", "-addr", "127.0.0.1:0", "-kafka", "0", "-pause", "200ms")
+	e := orderFlow(url)
+	e.readmeShows(t)
+	if got := e.killedWhen(t, t.TempDir(), func() bool { return slices.Contains(effects(t, url), "POST stock o-2 201") }); got != e.want {
+		t.Errorf("got  %s\nwant %s", got, e.want)
+	}
+	// No order comes twice, and none is left.
+	e.want = `{"rejected":[],"shipped":[],"taken":0}`
+	e.run(t)
+	once := []string{
+		"POST stock o-1 201", "POST payment o-1 201", "POST courier o-1 201", "message shipped: o-1",
+		"POST stock o-2 201", "POST payment o-2 402", "DELETE payment o-2 200", "DELETE stock o-2 200", "message rejected: o-2",
+		"POST stock o-3 409", "DELETE payment o-3 200", "DELETE stock o-3 200", "message rejected: o-3",
+		"POST stock o-4 201", "POST payment o-4 201", "POST courier o-4 422", "DELETE payment o-4 200", "DELETE stock o-4 200", "message rejected: o-4",
+		"message rejected: unknown",
+	}
+	for range 200 { // the stand-in reads its topics by itself
+		if len(effects(t, url)) >= len(once) {
+			break
+		}
+		time.Sleep(25 * time.Millisecond)
+	}
+	same(t, effects(t, url), once...)
 }
