@@ -79,3 +79,91 @@ func runBlock(t *testing.T, text []byte, want string) {
 		t.Errorf("got %s want %s", strings.TrimSpace(stdout.String()), want)
 	}
 }
+
+var (
+	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading = regexp.MustCompile(`(?m)^#+ (.+)$`)
+	fenced  = regexp.MustCompile("(?ms)^```.*?^```$")
+	symbols = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+)
+
+// TestDocsLinks follows every link from one page to another, to its heading
+// too; and each page of the guide must be reached from docs/README.md.
+func TestDocsLinks(t *testing.T) {
+	t.Parallel()
+	index, err := os.ReadFile("../docs/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, glob := range []string{"../*.md", "../docs/*.md", "../docs/*/*.md", "../examples/*.md", "../examples/*/*.md"} {
+		pages, err := filepath.Glob(glob)
+		if err != nil || len(pages) == 0 {
+			t.Fatalf("no pages like %s: %v", glob, err)
+		}
+		for _, page := range pages {
+			src, err := os.ReadFile(page)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if dir, name := filepath.Split(page); filepath.Base(dir) == "guide" && !bytes.Contains(index, []byte("(guide/"+name+")")) {
+				t.Errorf("docs/README.md does not lead to %s", page)
+			}
+			for _, m := range link.FindAllSubmatch(fenced.ReplaceAll(src, nil), -1) {
+				if to := string(m[1]); !strings.Contains(to, "://") && !leads(page, to) {
+					t.Errorf("%s: the link to %s leads nowhere", page, to)
+				}
+			}
+		}
+	}
+}
+
+// leads reports whether a link of a page leads to a file, and to a heading in it.
+func leads(page, to string) bool {
+	file, anchor, _ := strings.Cut(to, "#")
+	if file == "" {
+		file = filepath.Base(page)
+	}
+	path := filepath.Join(filepath.Dir(page), file)
+	if anchor == "" {
+		_, err := os.Stat(path)
+		return err == nil
+	}
+	src, err := os.ReadFile(path)
+	if err != nil {
+		return false
+	}
+	for _, m := range heading.FindAllStringSubmatch(string(fenced.ReplaceAll(src, nil)), -1) {
+		if strings.ReplaceAll(strings.ToLower(symbols.ReplaceAllString(m[1], "")), " ", "-") == anchor {
+			return true
+		}
+	}
+	return false
+}
+
+// TestGuidePicture holds the picture of the first workflow to what the program draws.
+func TestGuidePicture(t *testing.T) {
+	t.Parallel()
+	src, err := os.ReadFile("../docs/guide/getting-started.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(src), "```yaml\n")
+	text, _, _ = strings.Cut(text, "```")
+	file := filepath.Join(t.TempDir(), "disk.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := exec.CommandContext(t.Context(), filepath.Join(bin, "downbeat"), "graph", file, "-o", "svg").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const picture = "../docs/guide/pictures/disk.svg"
+	if environ("UPDATE_SCRIPTS") != "" {
+		if err := os.WriteFile(picture, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want, err := os.ReadFile(picture); err != nil || !bytes.Equal(want, got) {
+		t.Errorf("%s is not what downbeat draws; run UPDATE_SCRIPTS=1 go test ./conformance -run TestGuidePicture (%v)", picture, err)
+	}
+}
