@@ -289,15 +289,12 @@ func caught(c *workflow.Catch) string {
 
 // retries says how often a try is begun anew; "" when it is not.
 func retries(def *workflow.Definition, c *workflow.Catch) string {
-	r := def.RetryPolicy(c)
-	if r == nil {
-		if c.RetryName != "" {
-			return "retry"
-		}
+	switch r := def.RetryPolicy(c); {
+	case r == nil && c.RetryName == "":
 		return ""
-	}
-	if r.AttemptCount != nil {
+	case r == nil || r.AttemptCount == nil:
+		return "retry"
+	default:
 		return "retry ≤ " + strconv.Itoa(*r.AttemptCount)
 	}
-	return "retry"
 }

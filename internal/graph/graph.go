@@ -100,6 +100,10 @@ type Edge struct {
 func Build(def *workflow.Definition) *Graph {
 	b := &builder{def: def, edges: map[[2]int]int{}, g: &Graph{Workflow: clean(def.Document.ID(), maxName), Title: clean(def.Document.Title, maxDetail)}}
 	b.list(-1, def.Do, plainList)
+	for _, f := range def.Use.Functions {
+		n := &b.g.Nodes[b.task(-1, f)] // beside the flow: several tasks may call it
+		n.Detail = clean(join("function", " · ", n.Detail), maxDetail)
+	}
 	return b.g.index()
 }
 

@@ -233,9 +233,7 @@ func (s *svg) node(i int) {
 		s.icon(n.Kind, x, b.y+10)
 		room := b.w - 24 - iconRoom - 2*slant(n.Kind) + 2
 		y := s.lines(n, m, "t", x+iconRoom-2, b.y+22, room, room)
-		if s.o != nil {
-			s.statusAt(m, x+iconRoom-2, y, room)
-		}
+		s.statusAt(m, x+iconRoom-2, y, room)
 		s.WriteString("</g>\n")
 	case Frame, Section:
 	}

@@ -162,3 +162,45 @@ var errBroken = errors.New("disk full")
 type broken struct{}
 
 func (broken) Write([]byte) (int, error) { return 0, errBroken }
+
+// DSL 84: the functions of a document stand beside its flow, and a run shows
+// the way through them; no edge leads there, as several tasks may call one.
+func TestFunctionsStandBesideTheFlow(t *testing.T) {
+	t.Parallel()
+	g := parse(t, `document: {dsl: '1.0.3', namespace: test, name: w, version: '1.0.0'}
+use:
+  functions:
+    greet: {do: [{hello: {set: {m: hi}}}, {again: {set: {m: ho}}}]}
+    look: {call: http, with: {method: get, endpoint: 'https://a.example'}}
+do:
+  - one: {call: greet}
+  - two: {call: look}
+`)
+	greet := "/use/functions/greet"
+	var functions []string
+	for _, n := range g.Nodes {
+		if n.Parent < 0 && strings.HasPrefix(n.Reference, "/use") {
+			functions = append(functions, n.Name+": "+n.Detail)
+		}
+	}
+	if diff := cmp.Diff([]string{"greet: function", "look: function · GET a.example"}, functions); diff != "" {
+		t.Error(diff)
+	}
+	o := g.Trace("", event.Completed, []graph.Activation{
+		{Reference: "/do/0/one", Parent: -1, Status: event.Completed},
+		{Reference: greet, Parent: 0, Status: event.Completed},
+		{Reference: greet + "/do/0/hello", Parent: 1, Status: event.Completed},
+		{Reference: greet + "/do/1/again", Parent: 1, Status: event.Completed},
+		{Reference: "/do/1/two", Parent: -1, Status: event.Completed},
+	})
+	want := map[graph.Hop]bool{
+		{From: "#start", To: "/do/0/one"}: true, {From: "/do/0/one", To: "/do/1/two"}: true, {From: "/do/1/two", To: "#end"}: true,
+		{From: greet + "/do/0/hello", To: greet + "/do/1/again"}: true,
+	}
+	if diff := cmp.Diff(want, o.Taken); diff != "" {
+		t.Errorf("edges taken (-want +got):\n%s", diff)
+	}
+	if o.Marks[greet].Status != event.Completed {
+		t.Errorf("marks: %v", o.Marks)
+	}
+}
