@@ -92,8 +92,12 @@ func (l *Linking) attached(kind, name string) *workflow.Attachment {
 	return nil
 }
 
-// Attach puts a document in its place, and finds what it names itself.
+// Attach puts a document in its place, and finds what it names itself. Of two
+// under one name the first is attached, and stands in both places.
 func (l *Linking) Attach(w Want, a workflow.Attachment) []workflow.Finding {
+	if was := l.attached(w.Kind, w.Name); was != nil {
+		return w.put(w, *was)
+	}
 	l.bytes += len(a.Content)
 	switch {
 	case len(l.list) >= MaxAttachments:

@@ -8,12 +8,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -185,13 +185,15 @@ func (g *repositories) credentials(ctx context.Context, where string, policy *au
 // network tells errors of git that say nothing about the repository.
 var network = regexp.MustCompile(`(?i)could not resolve host|couldn't connect|failed to connect|connection (refused|timed out|reset)|operation timed out|network is unreachable|unable to connect|no route to host|the requested url returned error: (5\d\d|429)|early eof`)
 
+var noGit = &failure{"git", "there is no git on this machine to read the repository with", "install git, or name the catalogue by https or file"}
+
 // run runs git in a repository of the cache. It never asks anybody anything.
 func (g *repositories) run(ctx context.Context, dir string, environment []string, args ...string) ([]byte, error) {
 	program := g.l.o.Git
 	if program == "" {
 		var err error
 		if program, err = exec.LookPath("git"); err != nil {
-			return nil, &failure{"git", "there is no git on this machine to read the repository with", "install git, or name the catalogue by https or file"}
+			return nil, noGit
 		}
 	}
 	cmd := exec.CommandContext(ctx, program, append([]string{"-c", "protocol.ext.allow=never", "-c", "core.hooksPath=" + os.DevNull, "-c", "gc.auto=0"}, args...)...)
@@ -201,9 +203,7 @@ func (g *repositories) run(ctx context.Context, dir string, environment []string
 		cmd.Env = append(cmd.Env, "GIT_SSH_COMMAND=ssh -oBatchMode=yes")
 	}
 	cmd.Env = append(cmd.Env, environment...)
-	if runtime.GOOS != "windows" {
-		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // git ends its helpers then
-	}
+	together(cmd)
 	cmd.WaitDelay = grace
 	var out, problems bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &problems
@@ -213,6 +213,9 @@ func (g *repositories) run(ctx context.Context, dir string, environment []string
 	}
 	if err == nil {
 		return out.Bytes(), nil
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, noGit
 	}
 	said := strings.TrimSpace(problems.String())
 	if said == "" {

@@ -173,12 +173,17 @@ type session struct {
 	authentications map[*workflow.Auth]*authentication
 }
 
-// fetchAll fetches side by side; the answers stand as the wants do.
+// fetchAll fetches side by side, each name once; the answers stand as the wants do.
 func (s *session) fetchAll(ctx context.Context, wants []bundle.Want) []result {
 	results := make([]result, len(wants))
 	places := make(chan struct{}, parallel)
 	var all sync.WaitGroup
+	first := map[string]int{}
 	for i, w := range wants {
+		if _, known := first[w.Kind+" "+w.Name]; known {
+			continue
+		}
+		first[w.Kind+" "+w.Name] = i
 		places <- struct{}{}
 		all.Go(func() {
 			defer func() { <-places }()
@@ -186,6 +191,9 @@ func (s *session) fetchAll(ctx context.Context, wants []bundle.Want) []result {
 		})
 	}
 	all.Wait()
+	for i, w := range wants {
+		results[i] = results[first[w.Kind+" "+w.Name]]
+	}
 	return results
 }
 
@@ -221,9 +229,10 @@ func (s *session) fetch(ctx context.Context, w bundle.Want) (document, error) {
 		return s.l.cached(key, f)
 	case errors.As(err, &f) && f.rule == "missing" && w.Catalog != "":
 		if bundle.Git(w.URI) {
-			address, _, _ := strings.Cut(w.URI, "#")
-			list, _ := s.l.git.list(within, address, policy)
-			f.allowed = others(list, w)
+			catalogue := strings.TrimSuffix(strings.TrimSuffix(w.URI, "functions/"+w.Function+"/"+w.Version+"/function.yaml"), "/")
+			if list, err := s.l.git.list(within, catalogue, policy); err == nil {
+				f.allowed = others(list, w)
+			}
 		}
 	}
 	return d, err

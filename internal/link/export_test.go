@@ -1,0 +1,4 @@
+package link
+
+// RawURIs is rawURIs, for tests.
+var RawURIs = rawURIs
