@@ -3,6 +3,7 @@ package main
 
 import (
 	"os"
+	_ "time/tzdata" // schedules name time zones, and a machine may have none
 
 	"github.com/downbeat-dev/downbeat/internal/cli"
 )

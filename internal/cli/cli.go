@@ -192,7 +192,7 @@ Serverless Workflow), DSL 1.0. What it has acknowledged survives a crash:
 			return cmd.Help()
 		},
 	})
-	root.AddCommand(a.runCommand(), a.newCommand(), a.validateCommand(), a.schemaCommand(), a.testCommand(), a.graphCommand(), a.runsCommand(), a.functionsCommand(), a.eventsCommand(), a.benchCommand(), a.idleCommand(), a.completionCommand(), a.versionCommand())
+	root.AddCommand(a.runCommand(), a.scheduleCommand(), a.newCommand(), a.validateCommand(), a.schemaCommand(), a.testCommand(), a.graphCommand(), a.runsCommand(), a.functionsCommand(), a.eventsCommand(), a.benchCommand(), a.idleCommand(), a.completionCommand(), a.versionCommand())
 	return root
 }
 

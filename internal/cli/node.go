@@ -16,6 +16,7 @@ type nodeFlags struct {
 	secrets, workflows           string
 	authorities                  string
 	clientCertificate, clientKey string
+	mode                         server.Mode
 	offline                      bool
 	lenient                      bool // what cannot be reached to be linked is a warning
 }
@@ -55,7 +56,7 @@ func (a *app) nodeConfig(f nodeFlags) (server.Config, error) {
 		}
 	}
 	c := server.Config{
-		DataDir: a.conf.Data, SecretsFile: f.secrets, Workflows: f.workflows, Grace: a.conf.Grace, Keep: a.conf.Keep, KeepFor: a.conf.KeepFor,
+		DataDir: a.conf.Data, Mode: f.mode, SecretsFile: f.secrets, Workflows: f.workflows, Grace: a.conf.Grace, Keep: a.conf.Keep, KeepFor: a.conf.KeepFor,
 		Version: Version, Environ: a.environ, Clock: a.clock, Logger: a.notes.Logger(), JavaScript: a.conf.JavaScript, Offline: f.offline,
 	}
 	if c.Workflows != "" {

@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/downbeat-dev/downbeat/internal/check"
 	"github.com/downbeat-dev/downbeat/internal/executor"
@@ -62,13 +63,16 @@ func Kinds() []executor.Kind {
 var supported = []string{
 	"call:a2a", "call:asyncapi", "call:grpc", "call:mcp", "call:openapi", "run:container", "catalog:remote", "resource:remote", "auth:oauth2", "auth:oidc",
 	"downbeat:concurrency", "downbeat:priority", "downbeat:sensitive", "downbeat:interrupted", "downbeat:resources", "downbeat:workspace", "downbeat:registry",
-	"downbeat:retention", "downbeat:shell",
+	"downbeat:retention", "downbeat:shell", "downbeat:schedule", "schedule",
 }
 
 // CheckOptions tells package check what this version carries out. Nothing is
 // opened for it: validating needs the file alone.
 func CheckOptions() check.Options {
-	o := check.Options{Supported: func(feature string) bool { return slices.Contains(supported, feature) }}
+	o := check.Options{
+		Supported: func(feature string) bool { return slices.Contains(supported, feature) },
+		Zone:      func(name string) bool { _, err := time.LoadLocation(name); return err == nil && name != "Local" },
+	}
 	for _, k := range []executor.Kind{noop.Kind()} { // what `call` can name beside the protocols
 		o.Functions = append(o.Functions, check.Function{Name: k.Name, Version: k.Version, Summary: k.Summary, Input: k.Schema})
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/program"
 	"github.com/downbeat-dev/downbeat/internal/secret"
 	"github.com/downbeat-dev/downbeat/internal/store/sqlite"
+	"github.com/downbeat-dev/downbeat/internal/trigger"
 	"github.com/downbeat-dev/downbeat/internal/worker"
 )
 
@@ -79,6 +80,7 @@ type Node struct {
 
 	services lifecycle.Group
 	store    *sqlite.Store
+	commits  *journal.Committer
 	clock    lifecycle.Clock
 	resolver *secret.Resolver
 	outbound outbound.Config
@@ -148,8 +150,9 @@ func (n *Node) wire(c *Config, secrets *secret.Resolver) {
 		Executors: executors, Directories: map[string]bool{"container": true, "mcp": true, "script": true, "shell": true}, DataDir: c.DataDir,
 		Secrets: secrets, Clock: c.Clock, Logger: c.Logger, Grace: c.Grace,
 	})
+	n.commits = journal.NewCommitter(n.store)
 	o := engine.Options{
-		Store: n.store, Reader: n.store, Committer: journal.NewCommitter(n.store), Worker: w, Secrets: secrets,
+		Store: n.store, Reader: n.store, Committer: n.commits, Worker: w, Secrets: secrets,
 		Sealer: func() (engine.Sealer, error) {
 			key, err := secret.OpenKey(c.DataDir)
 			if err != nil {
@@ -174,6 +177,13 @@ func (n *Node) wire(c *Config, secrets *secret.Resolver) {
 	n.services.Add("keeper", &keeper{
 		store: n.store, clock: c.Clock, logger: c.Logger, dir: c.DataDir, prunes: c.Mode == Serving, keep: c.Keep, age: c.KeepFor,
 	})
+}
+
+// Schedules makes what starts the node's runs by schedules; the caller says of
+// which definitions, and who hears of it, and starts and stops it. A node has one.
+func (n *Node) Schedules(o trigger.Options) (*trigger.Trigger, error) {
+	o.Runs, o.Store, o.Commit, o.Accepted, o.Clock = n.Control, n.store, n.Engine.Commit, n.commits.Accepted(), n.clock
+	return trigger.New(o)
 }
 
 // Keeper looks after the size of the node's store.
