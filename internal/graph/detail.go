@@ -93,7 +93,7 @@ func callDetail(c *workflow.Call) string {
 			break
 		}
 	}
-	return s
+	return join(c.Name, ": ", s)
 }
 
 func runDetail(r *workflow.Run) string {
