@@ -46,7 +46,7 @@ func (l *link) amqp(ctx context.Context) (*amqpLink, error) {
 	if err != nil {
 		stop()
 		_ = conn.Close() // it was of no use
-		return nil, explainAMQP(err)
+		return nil, err
 	}
 	out := &amqpLink{conn: c, stop: stop}
 	if out.channel, err = c.Channel(); err != nil {
@@ -54,13 +54,6 @@ func (l *link) amqp(ctx context.Context) (*amqpLink, error) {
 		return nil, err
 	}
 	return out, nil
-}
-
-func explainAMQP(err error) error {
-	if errors.Is(err, amqp.ErrCredentials) {
-		return executor.NewProblem(event.Authentication, 401, "Authentication failed", "the amqp server refused the user and the password")
-	}
-	return err
 }
 
 func (a *amqpLink) close() {

@@ -41,12 +41,12 @@ func (l *link) kafka(ctx context.Context, more ...kgo.Opt) (*kgo.Client, error) 
 		return nil, invalid("the server %q cannot be used: %v", l.channel.server.name, err)
 	}
 	if err := c.Ping(ctx); err != nil {
-		c.Close()
 		mu.Lock()
-		defer mu.Unlock()
-		if why != nil && ctx.Err() == nil {
+		if why != nil && ctx.Err() == nil && !refused(err) {
 			err = why
 		}
+		mu.Unlock()
+		c.Close()
 		return nil, err
 	}
 	return c, nil

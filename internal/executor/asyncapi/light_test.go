@@ -59,7 +59,7 @@ func TestNATS(t *testing.T) {
 		t.Error(d)
 	}
 	_, err = e.Execute(t.Context(), request(t, call(document, "message", object{"payload": 1}, "server", object{"name": "main", "variables": object{"who": "x"}})))
-	if p := executortest.CheckProblem(t, err); p.Status != 500 || !strings.Contains(p.Detail, "Authorization Violation") {
+	if p := executortest.CheckProblem(t, err); p.Status != 401 || !strings.Contains(p.Detail, "refused the user") {
 		t.Errorf("without credentials: %v", p)
 	}
 }

@@ -115,6 +115,12 @@ func (l *link) problem(doing string, err error) error {
 		return p
 	}
 	s := l.channel.server
+	switch why := strings.ToValidUTF8(err.Error(), "\ufffd"); {
+	case refused(err):
+		return executor.NewProblem(event.Authentication, 401, "Authentication failed", "the %s server %s refused the user, the password or the token: %s", s.protocol, s.address, why)
+	case forbidden(err):
+		return executor.NewProblem(event.Forbidden, 403, "Not authorized", "the %s server %s does not let this user %s %q: %s", s.protocol, s.address, doing, l.channel.address, why)
+	}
 	return executor.NewProblem(event.Communication, 500, "Communication failed", "%s %q on the %s server %s: %s",
 		doing, l.channel.address, s.protocol, s.address, strings.ToValidUTF8(outbound.Explain(err, s.address), "\ufffd"))
 }

@@ -57,7 +57,7 @@ func (l *link) mqtt(ctx context.Context, subscribes bool) (*mqttLink, error) {
 	m.ended.Go(m.listen)
 	answer, err := m.ask(ctx, &packet{kind: packets.CONNECT, opening: o}, packets.CONNACK)
 	if err == nil && answer.code == packets.ConnackNotAuthorized {
-		err = executor.NewProblem(event.Authentication, 401, "Authentication failed", "the mqtt server refused the user and the password: %s", answer.reason)
+		err = executor.NewProblem(event.Authentication, 401, "Authentication failed", "the mqtt server %s refused the user, the password or the token: %s", address, answer.reason)
 	} else if err == nil && answer.code != 0 {
 		err = fmt.Errorf("the server refused the connection: %s", answer.reason)
 	}

@@ -226,9 +226,9 @@ func TestMQTTSettings(t *testing.T) {
 		status    int
 		says      string
 	}{
-		"nobody":            {call(document, "message", object{"payload": 1}), 401, "refused the user"},
-		"wrong user":        {as(call(document, "message", object{"payload": 1}), "bob"), 401, "refused the user"},
-		"wrong user, 3.1.1": {as(call(old, "message", object{"payload": 1}), "bob"), 401, "refused the user"},
+		"nobody":            {call(document, "message", object{"payload": 1}), 401, "refused the user, the password"},
+		"wrong user":        {as(call(document, "message", object{"payload": 1}), "bob"), 401, "refused the user, the password"},
+		"wrong user, 3.1.1": {as(call(old, "message", object{"payload": 1}), "bob"), 401, "refused the user, the password"},
 		"wildcard":          {as(call(document, "message", object{"payload": 1}, "server", object{"name": "main", "variables": object{"who": "#"}}), "ann"), 400, "no topic"},
 		"headers":           {as(call(old, "message", object{"payload": 1, "headers": object{"a": "b"}}), "ann"), 400, "no headers"},
 		"qos":               {as(call(talk(t, "mqtt", address, "", "qos: 3"), "message", object{"payload": 1}), "ann"), 400, "0, 1 or 2"},
