@@ -70,7 +70,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	time.Sleep(a.pause) //nolint:forbidigo // this is no part of Downbeat
 	args := []string{"-XAtq", "-v", "ON_ERROR_STOP=1", "-d", a.database}
-	where := "true"
+	var where strings.Builder
 	if and := strings.TrimSuffix(strings.TrimPrefix(q.Get("and"), "("), ")"); and != "" {
 		for i, c := range strings.Split(and, ",") {
 			m := condition.FindStringSubmatch(c)
@@ -79,14 +79,14 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 			args = append(args, "-v", fmt.Sprintf("v%d=%s", i, strings.Trim(m[3], `"`)))
-			where += fmt.Sprintf(" AND %s %s :'v%d'", m[1], operators[m[2]], i)
+			fmt.Fprintf(&where, " AND %s %s :'v%d'", m[1], operators[m[2]], i)
 		}
 	}
-	sql := "SELECT " + columns + " FROM orders WHERE " + where
+	sql := "SELECT " + columns + " FROM orders WHERE true" + where.String()
 	if q.Get("order") == "id" {
 		sql += " ORDER BY id"
 	}
-	cmd := exec.CommandContext(r.Context(), "psql", args...)
+	cmd := exec.CommandContext(r.Context(), "psql", args...) //nolint:gosec // values are variables of psql, each with a name before it
 	cmd.Stdin = strings.NewReader("SELECT coalesce(json_agg(t), '[]') FROM (" + sql + ") t;")
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
