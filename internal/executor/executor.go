@@ -75,7 +75,7 @@ type Request struct {
 	// Scratch is a directory of the attempt's own, made and removed by the worker;
 	// "" when there is none.
 	Scratch string
-	// BaseDirectory is where relative paths of the definition start.
+	// BaseDirectory is where relative paths start: the directory of the run.
 	BaseDirectory string
 	// Grace is how long a cancelled attempt has before it is killed.
 	Grace              time.Duration
