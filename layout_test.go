@@ -73,7 +73,7 @@ var layers = map[string]string{
 	"internal/config":    "",
 	"internal/reference": "internal/executor internal/value",
 	"internal/progress":  "internal/event internal/machine internal/view",
-	"internal/report":    "internal/check internal/editor internal/event internal/forms internal/progress internal/value internal/view internal/workflow",
+	"internal/report":    "internal/check internal/editor internal/event internal/forms internal/progress internal/secret internal/value internal/view internal/workflow",
 	"internal/forms":     "internal/event internal/source internal/value internal/workflow",
 	"internal/scaffold":  "internal/editor internal/forms",
 	"internal/bench":     "*",

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -165,5 +167,41 @@ func TestGuidePicture(t *testing.T) {
 	}
 	if want, err := os.ReadFile(picture); err != nil || !bytes.Equal(want, got) {
 		t.Errorf("%s is not what downbeat draws; run UPDATE_SCRIPTS=1 go test ./conformance -run TestGuidePicture (%v)", picture, err)
+	}
+}
+
+// TestSettingsPage holds the keys of docs/reference/settings.md to the schema: a
+// row for every setting of a document and of a task, and none for what is none.
+func TestSettingsPage(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/reference/settings.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), filepath.Join(bin, "downbeat"), "schema").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var schema struct {
+		Defs map[string]struct {
+			Properties map[string]any `json:"properties"`
+		} `json:"$defs"`
+	}
+	if err := json.Unmarshal(out, &schema); err != nil {
+		t.Fatal(err)
+	}
+	_, document, _ := strings.Cut(string(page), "\n## On the document\n")
+	document, task, _ := strings.Cut(document, "\n## On a task\n")
+	for def, section := range map[string]string{"documentSettings": document, "taskSettings": task} {
+		var rows []string
+		for line := range strings.Lines(section) {
+			if first, _, ok := strings.Cut(strings.TrimPrefix(line, "| `"), " | "); ok && strings.HasPrefix(line, "| `") {
+				rows = append(rows, strings.Split(strings.TrimSuffix(first, "`"), "`, `")...)
+			}
+		}
+		slices.Sort(rows)
+		if want := slices.Sorted(maps.Keys(schema.Defs[def].Properties)); !slices.Equal(want, rows) || len(want) == 0 {
+			t.Errorf("settings.md has rows for %v; the schema's %s are %v", rows, def, want)
+		}
 	}
 }

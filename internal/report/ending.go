@@ -7,10 +7,12 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/progress"
+	"github.com/downbeat-dev/downbeat/internal/secret"
 	"github.com/downbeat-dev/downbeat/internal/value"
 	"github.com/downbeat-dev/downbeat/internal/view"
 	"github.com/downbeat-dev/downbeat/internal/workflow"
@@ -72,11 +74,27 @@ func (e Ending) Fault(w io.Writer, p progress.Palette) {
 			field([]string{"output", ""}[min(i, 1)], p.Dim("| ")+progress.OneLine(l))
 		}
 	}
+	field("hint", hint(f))
 	field("run", r.ID)
 	field("more", "downbeat runs get "+r.ID+e.Flags)
-	if e.Retry {
+	if e.Retry && len(r.Tasks) > 0 { // before the first task there is nothing to repeat
 		field("retry", "downbeat runs retry "+r.ID+e.Flags)
 	}
+}
+
+// hint says how to give a secret that was asked for and is not there: the
+// language cannot know, it only names it.
+func hint(f *event.Problem) string {
+	name, ok := strings.CutPrefix(f.Detail, "the secret ")
+	if !ok || f.Type != event.TypePrefix+event.Forbidden || strings.HasSuffix(f.Detail, "is not listed in use.secrets") {
+		return ""
+	}
+	name, err := strconv.QuotedPrefix(name)
+	if err != nil {
+		return ""
+	}
+	name, _ = strconv.Unquote(name)
+	return "give it by " + secret.Variable(name) + " in the environment, or in a file by --secrets FILE"
 }
 
 // which tells the iteration and the attempt of a task that has several.

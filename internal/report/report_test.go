@@ -2,6 +2,7 @@ package report_test
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,6 +30,32 @@ func TestFindingsShowTheirPlace(t *testing.T) {
 	}
 	if got := f.Verdict(progress.Palette{}); got != "invalid (1 error, 1 warning)" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// A new user knows that a secret is missing, and not how to give one.
+func TestHintOfAMissingSecret(t *testing.T) {
+	t.Parallel()
+	for detail, want := range map[string]string{
+		`the secret "api-token" is not available: it must be listed in use.secrets and provided to the runtime`: "  hint     give it by DOWNBEAT_SECRET_API_TOKEN in the environment, or in a file by --secrets FILE\n",
+		`the secret "b" is not listed in use.secrets`:                                                           "",
+		"no": "",
+	} {
+		var out bytes.Buffer
+		e := &event.Problem{Type: event.TypePrefix + event.Forbidden, Status: 403, Title: "Secret not available", Detail: detail, Instance: "/do/0/a"}
+		report.Ending{Run: &view.Run{ID: "ID", Status: event.Faulted, Error: e}, Retry: true}.Fault(&out, progress.Palette{})
+		got := ""
+		for line := range strings.Lines(out.String()) {
+			if strings.HasPrefix(line, "  hint") {
+				got = line
+			}
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%s: %s", detail, d)
+		}
+		if strings.Contains(out.String(), "runs retry") {
+			t.Error("a run without tasks cannot be retried")
+		}
 	}
 }
 
