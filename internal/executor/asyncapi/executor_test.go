@@ -226,7 +226,7 @@ func behave(t *testing.T, document string, headers, durable bool) {
 func acknowledged(t *testing.T, e *asyncapi.Executor, document string) {
 	t.Helper()
 	publish(t, e, document, object{"n": 7}, nil)
-	subscription := call(document, "subscription", object{"consume": object{"amount": 1}})
+	subscription := call(document, "subscription", object{"consume": object{"amount": 1, "for": "PT5S"}})
 	lost := errors.New("no journal")
 	r := request(t, subscription)
 	r.Bind = func(context.Context, any) error { return lost }
