@@ -248,7 +248,8 @@ func TestAuthorization(t *testing.T) {
 	a := newAgent(t)
 	for method, parameters := range map[string]object{"tasks/get": {"id": "1"}, "message/stream": {"message": object{"parts": []any{}}}} {
 		r, _ := executortest.Request(t, "a2a", object{"method": method, "parameters": parameters, "server": object{
-			"uri": a.URL + "/rpc", "authentication": object{"bearer": object{"token": "t0ken"}}}})
+			"uri": a.URL + "/rpc", "authentication": object{"bearer": object{"token": "t0ken"}},
+		}})
 		r.WantsAuthorization = true
 		result, err := newExecutor(t).Execute(t.Context(), r)
 		if err != nil {

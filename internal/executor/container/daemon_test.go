@@ -37,7 +37,7 @@ func newDaemon(t *testing.T, args ...string) *daemon {
 			t.Skip("an engine that can be restarted needs dockerd, unshare and root")
 		}
 	}
-	dir, err := os.MkdirTemp("", "engine") // short, for the sockets in it
+	dir, err := os.MkdirTemp("", "engine") //nolint:usetesting // short, for the sockets in it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,12 +107,12 @@ func (d *daemon) engine(t *testing.T) *engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer from.Close() //nolint:errcheck // only read
+	defer from.Close()
 	saved, err := from.ImageSave(t.Context(), []string{image})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer saved.Close() //nolint:errcheck // only read
+	defer saved.Close()
 	e := newEngine(t, d.host(), container.Config{})
 	loaded, err := e.client.ImageLoad(t.Context(), saved)
 	if err != nil {

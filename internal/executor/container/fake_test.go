@@ -47,7 +47,7 @@ func newFake(t *testing.T) *fake {
 		t.Fatal(err)
 	}
 	f.host = "unix://" + path
-	s := &http.Server{Handler: f} //nolint:gosec // the test's own client
+	s := &http.Server{Handler: f}
 	go func() { _ = s.Serve(l) }()
 	t.Cleanup(func() { _ = s.Close() })
 	return f
@@ -211,7 +211,7 @@ func TestNoEngineAtAll(t *testing.T) {
 				}
 			})
 			defer all.Wait()
-			defer l.Close() //nolint:errcheck // the test's own
+			defer l.Close()
 			f := &fake{host: "tcp://" + l.Addr().String()}
 			_, err = f.execute(t, t.Context(), nil)
 			if p := executortest.CheckProblem(t, err); p.Type != event.TypePrefix+event.Runtime || p.Title != "No container engine" && p.Title != "Container not found" {

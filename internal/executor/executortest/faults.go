@@ -61,7 +61,7 @@ func HTTPFaults(t *testing.T, s Remote) {
 		t.Run(f.name, func(t *testing.T) { httpFault(t, s, f) })
 	}
 	t.Run("nobody listens", func(t *testing.T) {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -152,7 +152,7 @@ func httpFaults(s Remote) []serverFault {
 	}
 	if s.Redirects {
 		all = append(all, serverFault{name: "redirects in circles", detail: "redirected more than", serve: func(w http.ResponseWriter, r *http.Request, _ *atomic.Int64) {
-			http.Redirect(w, r, r.URL.Path+"?again", http.StatusTemporaryRedirect)
+			http.Redirect(w, r, "/x?again", http.StatusTemporaryRedirect)
 		}})
 	}
 	return all

@@ -36,7 +36,7 @@ func server(t *testing.T, serve func(c net.Conn)) (port int) {
 				return
 			}
 			all.Go(func() {
-				defer c.Close() //nolint:errcheck // the test's own
+				defer c.Close()
 				serve(c)
 			})
 		}
@@ -144,7 +144,8 @@ func TestTokenIsRenewed(t *testing.T) {
 	s := setup(t, options{outbound: outbound.Config{Clock: lifecycle.Clock{}}})
 	arguments := s.arguments("Get", object{"sku": "a"})
 	arguments["service"].(object)["authentication"] = object{"oauth2": object{
-		"authority": authority.URL, "grant": "client_credentials", "client": object{"id": "me", "secret": "s"}}}
+		"authority": authority.URL, "grant": "client_credentials", "client": object{"id": "me", "secret": "s"},
+	}}
 	for _, step := range []struct {
 		valid string // the token that the service takes
 		given int64  // tokens so far

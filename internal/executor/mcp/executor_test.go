@@ -263,7 +263,8 @@ func TestAuthorization(t *testing.T) {
 	defer h.Close()
 	for _, wanted := range []bool{true, false} {
 		r, _ := executortest.Request(t, "mcp", object{"method": "tools/list", "transport": object{"http": object{
-			"endpoint": object{"uri": h.URL, "authentication": object{"bearer": object{"token": "t0ken"}}}}}})
+			"endpoint": object{"uri": h.URL, "authentication": object{"bearer": object{"token": "t0ken"}}},
+		}}})
 		r.WantsAuthorization = wanted
 		result, err := newExecutor(t).Execute(t.Context(), r)
 		if err != nil {
