@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/downbeat-dev/downbeat/internal/definitions"
 	"github.com/downbeat-dev/downbeat/internal/engine"
@@ -244,7 +245,7 @@ func (c *Control) rewind(ctx context.Context, p *past, choice rewind.Choice, def
 		b.Definitions = kept
 	})
 	if err != nil {
-		return nil, nil, nil, &RefusedError{Reason: fmt.Sprintf("%s does not fit run %s: %v", def.ID, p.row.ID, err), Hint: "'downbeat runs fork' can begin at an earlier task, and a new run at the beginning", err: err}
+		return nil, nil, nil, &RefusedError{Reason: fmt.Sprintf("%s does not fit run %s: %s", def.ID, p.row.ID, strings.TrimPrefix(err.Error(), "restore: ")), Hint: "'downbeat runs fork' can begin at an earlier task, and a new run at the beginning", err: err}
 	}
 	return plan, state, &engine.Reopening{Run: p.row.ID, After: p.last, At: p.at, Definition: def, With: with, Sealed: p.sealed()}, nil
 }

@@ -53,7 +53,7 @@ func (r *Rehearsal) outputs(m *Mock, t *workflow.Task) {
 			_, code := all["code"].(int)
 			_, out := all["stdout"].(string)
 			_, errs := all["stderr"].(string)
-			if !(code && out && errs) && o.template == nil {
+			if (!code || !out || !errs) && o.template == nil {
 				r.report(o.Pos, "test/output", what+"what it gives has code, stdout and stderr", "its output is {code: 0, stdout: text, stderr: text}")
 			}
 		}
