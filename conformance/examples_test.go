@@ -43,6 +43,7 @@ func examples(services string) []example {
 			name: "credit-approval", args: []string{"credit-approval/workflow.yaml"}, event: "credit-approval/approved.json",
 			want: `{"amount":12000,"application":"A-100","by":"Grace","decision":"approved"}`,
 		},
+		{name: "function-catalogue", args: []string{"function-catalogue/workflow.yaml"}, want: `{"checked":1,"low":[]}`},
 	}
 }
 

@@ -26,6 +26,8 @@ type Options struct {
 	Supported func(feature string) bool
 	// Link attaches to a definition what it names elsewhere; nil: that is left alone.
 	Link func(*workflow.Definition) []workflow.Finding
+	// Place is how people know an attached document, by its URI; nil: as the URI.
+	Place func(uri string) string
 	// Zone reports whether there is a time zone of that name; nil: nobody knows.
 	Zone func(name string) bool
 	// Portable asks for hints where another runtime may differ.
@@ -65,6 +67,11 @@ func Source(src []byte, o Options) (*workflow.Definition, []workflow.Finding) {
 		}
 	}
 	source.Sort(findings)
+	for i := range findings {
+		if f := &findings[i]; f.File != "" && o.Place != nil {
+			f.File = o.Place(f.File)
+		}
+	}
 	if source.HasErrors(findings) {
 		return nil, findings
 	}

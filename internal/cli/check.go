@@ -20,6 +20,7 @@ func (a *app) check(ctx context.Context, file string, src []byte, f nodeFlags) (
 
 func (a *app) checkOptions(ctx context.Context, file string, f nodeFlags) check.Options {
 	o := server.CheckOptions()
+	o.Place = func(uri string) string { return link.File(directoryOf(file), uri) }
 	o.Link = func(def *workflow.Definition) (findings []workflow.Finding) {
 		if !bundle.Needed(def) {
 			return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/downbeat-dev/downbeat/internal/bundle"
 	"os"
 	"slices"
 	"strings"
@@ -18,7 +19,6 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/server"
 	"github.com/downbeat-dev/downbeat/internal/value"
 	"github.com/downbeat-dev/downbeat/internal/view"
-	"github.com/downbeat-dev/downbeat/internal/workflow"
 )
 
 // hurry is how long an interrupted process goes on tidying up.
@@ -323,7 +323,7 @@ func recorded(ctx context.Context, n *server.Node, r *view.Run) report.Author {
 	if err != nil {
 		return report.Author{}
 	}
-	def, _ := workflow.Decode(src)
+	def, _ := bundle.Decode(src)
 	return report.Author{Source: src, Definition: def}
 }
 

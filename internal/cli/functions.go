@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -10,7 +11,23 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/reference"
 	"github.com/downbeat-dev/downbeat/internal/server"
 	"github.com/downbeat-dev/downbeat/internal/source"
+	"github.com/downbeat-dev/downbeat/internal/workflow"
 )
+
+// functionFlags are the flags of functions list and show.
+type functionFlags struct {
+	nodeFlags
+
+	file, catalog string
+}
+
+func (f *functionFlags) add(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.StringVar(&f.file, "file", "", "`FILE` of a workflow: its catalogues, and their authentication, are meant")
+	fl.StringVar(&f.catalog, "catalog", "", "`NAME` of a catalogue of --file, or the endpoint of one: a directory, an address, a repository")
+	f.nodeFlags.add(fl)
+	f.addOffline(fl)
+}
 
 func (a *app) functionsCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -21,18 +38,42 @@ func (a *app) functionsCommand() *cobra.Command {
 		Args: a.unknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(
-		&cobra.Command{
-			Use: "list", Short: "List functions and processes", Example: "  downbeat functions list -o json",
-			Args: args(0, 0, ""),
-			RunE: func(*cobra.Command, []string) error { return a.listFunctions() },
+	var inList, inShow functionFlags
+	list := &cobra.Command{
+		Use: "list", Short: "List functions and processes",
+		Long: `List functions and processes: those of the default catalogue; with --file those of
+the workflow and of its catalogues; with --catalog those of one catalogue.
+A catalogue over http has no index and cannot be listed.`,
+		Example: `  downbeat functions list -o json
+  downbeat functions list --file examples/function-catalogue/workflow.yaml
+  downbeat functions list --catalog examples/function-catalogue/catalogue`,
+		Args: args(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if inList.file == "" && inList.catalog == "" {
+				return a.listFunctions()
+			}
+			return a.interruptible(cmd.Context(), func(ctx context.Context) error { return a.listCatalogues(ctx, &inList) })
 		},
-		&cobra.Command{
-			Use: "show NAME", Short: "Show the arguments of one", Example: "  downbeat functions show http",
-			Args: args(1, 1, "the NAME"),
-			RunE: func(_ *cobra.Command, args []string) error { return a.showFunction(args[0]) },
+	}
+	show := &cobra.Command{
+		Use: "show NAME", Short: "Show the arguments of one",
+		Long: `Show the arguments of one function: of the default catalogue, or, with --file or
+--catalog, of a catalogue as NAME:VERSION@CATALOG, or by its URI. What is shown is
+what the function says of its input and output.`,
+		Example: `  downbeat functions show http
+  downbeat functions show greet:1.0.0@own --file examples/function-catalogue/workflow.yaml
+  downbeat functions show greet:1.0.0 --catalog examples/function-catalogue/catalogue`,
+		Args: args(1, 1, "the NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if inShow.file == "" && inShow.catalog == "" && !strings.Contains(args[0], "@") && !workflow.IsURI(args[0]) {
+				return a.showFunction(args[0])
+			}
+			return a.interruptible(cmd.Context(), func(ctx context.Context) error { return a.showLinked(ctx, args[0], &inShow) })
 		},
-	)
+	}
+	inList.add(list)
+	inShow.add(show)
+	cmd.AddCommand(list, show)
 	return cmd
 }
 

@@ -139,5 +139,5 @@ const (
 	cron          = `^(@[\s\S]*|\s*\S+(\s+\S+){4}\s*)$`
 	timeStamp     = `^[0-9]{4}-[0-9][0-9]-[0-9][0-9][Tt ][0-9][0-9]:[0-9][0-9]:[0-9][0-9](\.[0-9]+)?([Zz]|[+-][0-9][0-9]:[0-9][0-9])$`
 	// functionName is a plain name, name:version, name:version@catalogue, or a URI (DSL 84).
-	functionName = `^([^:@]+|[^:@]*:` + versionNumber + `(@[\s\S]*)?|[\s\S]*://[\s\S]*)$`
+	functionName = `^([^:@]+|[^:@]*:` + versionNumber + `(@[\s\S]*)?|file:[\s\S]*|[\s\S]*://[\s\S]*)$`
 )

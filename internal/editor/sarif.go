@@ -28,6 +28,10 @@ func SARIF(version string, checked []Checked) map[string]any {
 		l.artifacts = append(l.artifacts, map[string]any{"location": map[string]any{"uri": uri}, "sourceLanguage": "yaml", "encoding": "utf-8"})
 		lines := strings.Split(string(c.Source), "\n")
 		for _, f := range c.Findings {
+			if f.File != "" { // an attached document, whose text is not at hand
+				results = append(results, l.result(fileURI(f.File), nil, f))
+				continue
+			}
 			results = append(results, l.result(uri, lines, f))
 		}
 	}
@@ -124,6 +128,9 @@ func level(s workflow.Severity) string {
 // regionOf is the place of a finding: a word when its end is known, else from
 // its beginning to the end of the line.
 func regionOf(lines []string, f workflow.Finding) map[string]any {
+	if f.Pos.IsValid() && f.File != "" {
+		return map[string]any{"startLine": f.Pos.Line, "startColumn": max(f.Pos.Col, 1)}
+	}
 	if !f.Pos.IsValid() || f.Pos.Line > len(lines) {
 		return nil
 	}
@@ -168,6 +175,8 @@ func fixOf(uri string, lines []string, f workflow.Finding, region map[string]any
 func fileURI(file string) string {
 	u := url.URL{Path: file}
 	switch {
+	case strings.Contains(file, "://"): // an attached document
+		return file
 	case strings.HasPrefix(file, "/"):
 		u.Scheme = "file"
 	case len(file) > 2 && file[1] == ':' && file[2] == '/':

@@ -34,6 +34,7 @@ var beyond = map[string]string{
 	"flow/endless":          "whether a circle of jumps can be left (DSL 57)",
 	"use/unknown-name":      "names of use (DSL 21)",
 	"call/unknown-function": "names of functions: those of the document count (DSL 84)",
+	"call/arguments":        "arguments of a function that is written in the DSL: its own schema counts (DSL 84)",
 	"call/function-version": "versions of functions: those of the document count (DSL 84)",
 	"task/duplicate-name":   "the same name twice in one list (DSL 11)",
 	"switch/two-defaults":   "counting cases without `when`: editors do not know maxContains (DSL 88)",

@@ -266,7 +266,15 @@ func age(d time.Duration) string {
 	return fmt.Sprintf("%d days old", int(d.Hours()/24))
 }
 
-// filePath is the file that a file: URI of a linked definition names.
+// File is the file that a file: URI of a linked definition names, where its
+// relative paths start at directory; another URI is as it is.
+func File(directory, uri string) string {
+	if !strings.HasPrefix(uri, "file:") {
+		return uri
+	}
+	return filePath(directory, uri)
+}
+
 func filePath(directory, uri string) string {
 	p, absolute := strings.CutPrefix(uri, "file://")
 	if absolute {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -38,7 +39,11 @@ func (l *Linker) List(ctx context.Context, def *workflow.Definition, directory, 
 	case err != nil:
 		return nil, fmt.Errorf("the catalogue %q: %w", catalog, err)
 	case strings.HasPrefix(probe, "file:"):
-		return listDirectory(catalogOf(filePath(directory, probe))), nil
+		root := catalogOf(filePath(directory, probe))
+		if info, err := os.Stat(root); err != nil || !info.IsDir() {
+			return nil, fmt.Errorf("the catalogue %q: there is no directory %s", catalog, root)
+		}
+		return listDirectory(root), nil
 	case !bundle.Git(probe):
 		return nil, ErrNoList
 	}

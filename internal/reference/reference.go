@@ -59,19 +59,41 @@ func Page(kinds []executor.Kind) string {
 // Show writes one function for a terminal.
 func Show(w io.Writer, k executor.Kind) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s:%s\n%s\n", k.Name, k.Version, k.Summary)
-	rows := arguments(k)
-	if len(rows) > 0 {
-		b.WriteString("\nArguments:\n")
+	b.WriteString(k.Name)
+	if k.Version != "" {
+		b.WriteString(":" + k.Version)
 	}
-	for _, r := range rows {
-		fmt.Fprintf(&b, "  %s  (%s)\n", r.name, r.kind)
-		if r.meaning != "" {
-			fmt.Fprintf(&b, "      %s\n", r.meaning)
-		}
-	}
+	b.WriteString("\n" + k.Summary + "\n")
+	table(&b, "Arguments", k.Schema)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// ShowOutput writes what a function gives, by its schema.
+func ShowOutput(w io.Writer, schema any) error {
+	var b strings.Builder
+	if m, ok := schema.(map[string]any); ok && m["properties"] == nil {
+		fmt.Fprintf(&b, "\nOutput: %s\n", kindOf(m))
+		if text, ok := m["description"].(string); ok {
+			fmt.Fprintf(&b, "      %s\n", text)
+		}
+	}
+	table(&b, "Output", schema)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func table(b *strings.Builder, title string, schema any) {
+	rows := arguments(executor.Kind{Schema: schema})
+	if len(rows) > 0 {
+		b.WriteString("\n" + title + ":\n")
+	}
+	for _, r := range rows {
+		fmt.Fprintf(b, "  %s  (%s)\n", r.name, r.kind)
+		if r.meaning != "" {
+			fmt.Fprintf(b, "      %s\n", r.meaning)
+		}
+	}
 }
 
 // row is one argument.

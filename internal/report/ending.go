@@ -141,17 +141,27 @@ func (by Author) Place(reference string) (where, text string) {
 		return "", ""
 	}
 	var pos workflow.Pos
-	for t := range by.Definition.Tasks() {
-		if t.Reference == reference {
-			pos = t.Pos
+	file, src := by.File, by.Source
+	by.Definition.Walk(func(t *workflow.Task, parents []*workflow.Task) bool {
+		if t.Reference != reference {
+			return true
 		}
-	}
-	lines := strings.Split(string(by.Source), "\n")
+		pos = t.Pos
+		root := t
+		if len(parents) > 0 {
+			root = parents[0]
+		}
+		if a := by.Definition.FindLinked(root.Name); a != nil && by.Definition.FindFunction(root.Name) == root {
+			file, src = a.URI, a.Content
+		}
+		return false
+	})
+	lines := strings.Split(string(src), "\n")
 	if !pos.IsValid() || pos.Line > len(lines) {
 		return "", ""
 	}
-	if by.File == "" {
+	if file == "" {
 		return fmt.Sprintf("line %d, column %d of the definition", pos.Line, pos.Col), lines[pos.Line-1]
 	}
-	return fmt.Sprintf("%s:%d:%d", by.File, pos.Line, pos.Col), lines[pos.Line-1]
+	return fmt.Sprintf("%s:%d:%d", file, pos.Line, pos.Col), lines[pos.Line-1]
 }

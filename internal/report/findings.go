@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -41,6 +42,11 @@ func (f Findings) Show(w io.Writer, p progress.Palette, severities ...workflow.S
 			continue
 		}
 		_, _ = fmt.Fprintln(w, f.Line(p, x))
+		lines := lines
+		if x.File != "" { // attached; its text is at hand when it is a file here
+			text, _ := os.ReadFile(x.File)
+			lines = strings.Split(string(text), "\n")
+		}
 		if x.Pos.IsValid() && x.Pos.Line <= len(lines) {
 			excerpt(w, p, lines[x.Pos.Line-1], x)
 		}
@@ -93,7 +99,7 @@ func (f Findings) Value() map[string]any {
 	list := make([]any, len(f.List))
 	for i, x := range f.List {
 		m := map[string]any{"severity": x.Severity.String(), "message": x.Message, "line": x.Pos.Line, "column": x.Pos.Col}
-		for _, o := range []struct{ k, v string }{{"rule", x.Rule}, {"dsl", x.DSL}, {"reference", x.Reference}, {"allowed", x.Allowed}, {"suggestion", x.Suggestion}} {
+		for _, o := range []struct{ k, v string }{{"rule", x.Rule}, {"dsl", x.DSL}, {"reference", x.Reference}, {"allowed", x.Allowed}, {"document", x.File}, {"suggestion", x.Suggestion}} {
 			if o.v != "" {
 				m[o.k] = o.v
 			}
