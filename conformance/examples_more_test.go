@@ -319,7 +319,7 @@ func (e example) faults(t *testing.T, why string) {
 func TestTestsOfExamples(t *testing.T) {
 	t.Parallel()
 	dirs, err := filepath.Glob(filepath.Join(root, "examples/*/workflow.yaml"))
-	if err != nil || len(dirs) < 8 {
+	if err != nil || len(dirs) < 13 {
 		t.Fatalf("examples: %v %v", dirs, err)
 	}
 	for _, d := range dirs {
@@ -353,7 +353,7 @@ func TestExamplesAreValid(t *testing.T) {
 	if err := json.Unmarshal([]byte(example{}.answer(t, t.TempDir(), "validate", ".", "-o", "json")), &list); err != nil {
 		t.Fatal(err)
 	}
-	if len(list.Files) < 9 {
+	if len(list.Files) < 15 {
 		t.Errorf("only %d files", len(list.Files))
 	}
 	for _, f := range list.Files {
