@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -182,22 +183,26 @@ func (a *app) schedule(ctx context.Context, args []string, f *scheduleFlags) err
 	}
 	defer func() { _ = a.stop(node) }()
 	log := &scheduleLog{a: a, begun: map[event.RunID]time.Time{}}
+	for _, def := range defs {
+		for _, line := range unclocked(def) {
+			a.say("%s  %s", def.Document.ID(), line)
+		}
+	}
 	t, err := node.Schedules(trigger.Options{Definitions: defs, Notify: log.tell, Directory: dir, Version: Version, Logger: a.notes.Logger()})
 	if err != nil {
 		return usage("", "%w", err)
 	}
-	a.announce(defs)
 	if err := t.Start(ctx); err != nil {
 		return fmt.Errorf("start the schedules: %w", err)
 	}
-	err = a.scheduling(ctx, node, t)
+	err = a.scheduling(ctx, node, t, log)
 	_ = t.Stop(ctx) // it has nothing to say
 	log.sum()
 	return err
 }
 
 // scheduling waits until the schedules are to end.
-func (a *app) scheduling(ctx context.Context, node *server.Node, t *trigger.Trigger) error {
+func (a *app) scheduling(ctx context.Context, node *server.Node, t *trigger.Trigger, log *scheduleLog) error {
 	select {
 	case err := <-t.Failed():
 		return fmt.Errorf("schedules ended: %w", err)
@@ -205,6 +210,9 @@ func (a *app) scheduling(ctx context.Context, node *server.Node, t *trigger.Trig
 		return context.Cause(ctx)
 	case s := <-a.signals:
 		if t.Cease(); s != os.Interrupt {
+			if live := node.Engine.Live(); live > 0 {
+				a.say("%s under way; the next 'downbeat schedule' goes on", progress.Plural(live, "run"))
+			}
 			return nil
 		}
 	}
@@ -222,7 +230,13 @@ func (a *app) scheduling(ctx context.Context, node *server.Node, t *trigger.Trig
 			if err := a.stop(node); err != nil {
 				return err
 			}
-			return &exit{code: exitInterrupted, err: fmt.Errorf("left with runs under way; nothing of them is lost"), hint: "the next 'downbeat schedule'" + a.dataFlag() + " goes on with them"}
+			return &exit{code: exitInterrupted, err: errors.New("left with runs under way; nothing of them is lost"), hint: "the next 'downbeat schedule'" + a.dataFlag() + " goes on with them"}
+		}
+	}
+	// A run that has ended is told in a moment; one that sleeps is not over.
+	for range 5 {
+		if log.open() == 0 || a.clock.Sleep(ctx, 20*time.Millisecond) != nil {
+			break
 		}
 	}
 	return nil
@@ -231,18 +245,6 @@ func (a *app) scheduling(ctx context.Context, node *server.Node, t *trigger.Trig
 func (a *app) say(format string, args ...any) {
 	if !a.flags.quiet {
 		_, _ = fmt.Fprintf(a.err, format+"\n", args...)
-	}
-}
-
-// announce says what is scheduled, and when it is due next.
-func (a *app) announce(defs []*workflow.Definition) {
-	for _, def := range defs {
-		if next, err := trigger.Preview(def, a.clock.Now(), 1); err == nil && len(next) > 0 {
-			a.say("%s  %s: next %s", def.Document.ID(), next[0].Property, next[0].At.Format("Mon 2006-01-02 15:04:05 -0700"))
-		}
-		for _, line := range unclocked(def) {
-			a.say("%s  %s", def.Document.ID(), line)
-		}
 	}
 }
 
@@ -255,7 +257,7 @@ type scheduleLog struct {
 	started, failed, rejected int
 }
 
-var words = [...]string{trigger.Started: "started", trigger.Ended: "ended", trigger.Rejected: "rejected", trigger.Missed: "missed", trigger.Replaced: "replaced"}
+var words = [...]string{trigger.Started: "started", trigger.Ended: "ended", trigger.Rejected: "rejected", trigger.Missed: "missed", trigger.Scheduled: "scheduled", trigger.Replaced: "replaced"}
 
 // tell prints one notice.
 func (l *scheduleLog) tell(n trigger.Notice) {
@@ -276,7 +278,7 @@ func (l *scheduleLog) tell(n trigger.Notice) {
 		}
 	case trigger.Rejected:
 		l.rejected++
-	case trigger.Missed, trigger.Replaced:
+	case trigger.Missed, trigger.Scheduled, trigger.Replaced:
 	}
 	if l.a.conf.Output != "text" {
 		l.object(n)
@@ -304,6 +306,8 @@ func (l *scheduleLog) line(n trigger.Notice, took string) string {
 		return p.Warn("rejected") + ", and not tried again: " + progress.OneLine(n.Err.Error())
 	case trigger.Missed:
 		return p.Warn("missed") + " what was due from " + due + " on"
+	case trigger.Scheduled:
+		return "next " + due
 	case trigger.Replaced:
 		return p.Warn("rests") + ": another process has begun another version of this schedule"
 	}
@@ -331,6 +335,13 @@ func (l *scheduleLog) object(n trigger.Notice) {
 	if b, err := forms.JSON(m); err == nil {
 		_, _ = l.a.out.Write(append(b, '\n'))
 	}
+}
+
+// open is how many runs have been started and have not ended.
+func (l *scheduleLog) open() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.begun)
 }
 
 // sum says what was done altogether.

@@ -292,12 +292,12 @@ func (s *schedule) offer(ctx context.Context, ev gathered, row *journal.Schedule
 }
 
 // turnEvents offers the cloud events that were accepted since the last turn.
+// After an error the row is read again, and what was gathered with it.
 func (s *schedule) turnEvents(ctx context.Context) (time.Time, error) {
 	events, err := s.t.o.Store.CloudEvents(ctx, s.row.Cursor, s.gather.types, eventPage)
 	if err != nil || len(events) == 0 {
 		return time.Time{}, err
 	}
-	s.ready = false // until what follows is remembered
 	s.untold = nil
 	row, changed := s.row, false
 	for _, ev := range events {
@@ -309,7 +309,7 @@ func (s *schedule) turnEvents(ctx context.Context) (time.Time, error) {
 	}
 	s.rouse() // there may be more
 	if !changed {
-		s.row, s.ready = row, true // a restart looks at them again, and wants none
+		s.row = row // a restart looks at them again, and wants none
 		return time.Time{}, nil
 	}
 	if row.State, err = s.gather.state(); err != nil {
@@ -318,7 +318,6 @@ func (s *schedule) turnEvents(ctx context.Context) (time.Time, error) {
 	if err := s.save(ctx, row); err != nil {
 		return time.Time{}, err
 	}
-	s.ready = true
 	s.tell()
 	return time.Time{}, nil
 }

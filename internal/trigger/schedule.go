@@ -39,6 +39,7 @@ type schedule struct {
 	row   journal.Schedule
 	begun bool        // this process has found, or made, the row with its text
 	ready bool        // row, and what gather holds, are as stored
+	told  bool        // when it is due next
 	waits event.RunID // the run of after that is watched
 	// untold is what happened, until it is remembered.
 	untold []Notice

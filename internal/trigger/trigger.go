@@ -63,11 +63,12 @@ type What uint8
 
 // What happens.
 const (
-	Started  What = iota + 1
-	Ended         // Status, and Problem of a fault
-	Rejected      // the start was refused (Err), and is not tried again
-	Missed        // due times from Due on passed while nobody was there, and start nothing
-	Replaced      // another process has begun another version of the schedule; this one rests
+	Started   What = iota + 1
+	Ended          // Status, and Problem of a fault
+	Rejected       // the start was refused (Err), and is not tried again
+	Missed         // due times from Due on passed while nobody was there, and start nothing
+	Scheduled      // the first of all: at Due the clock starts the next run
+	Replaced       // another process has begun another version of the schedule; this one rests
 )
 
 // Notice is something that happened.
@@ -216,6 +217,10 @@ func (t *Trigger) drive(ctx context.Context, s *schedule) {
 			wait, retry = retry, min(2*retry, longestRetry)
 		default:
 			retry = time.Second
+			if !s.told && s.pace != nil && !next.IsZero() {
+				s.told = true
+				t.notify(s, Notice{What: Scheduled, Due: next})
+			}
 			if !next.IsZero() {
 				wait = min(wait, next.Sub(t.o.Clock.Now()))
 			}

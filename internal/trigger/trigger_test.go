@@ -2,10 +2,12 @@ package trigger_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/downbeat-dev/downbeat/internal/control"
+	"github.com/downbeat-dev/downbeat/internal/engine"
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/journal"
 	"github.com/downbeat-dev/downbeat/internal/sim"
@@ -441,6 +444,52 @@ func TestNewVersionKeepsWhatWasGathered(t *testing.T) {
 	})
 }
 
+// D38: however many were missed, all are made up for, and with a jitter longer
+// than the interval none is passed over.
+func TestManyMissed(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := sim.New()
+		def := decode(t, settings("missed: all, jitter: PT5M", "schedule: {every: PT1M}\n"+echo))
+		l := begin(t, w, nil, def)
+		time.Sleep(20 * time.Minute)
+		l.end()
+		time.Sleep(5 * time.Hour)
+		again := begin(t, w, nil, def)
+		defer again.end()
+		time.Sleep(30 * time.Minute)
+		synctest.Wait()
+		got := append(l.heard(trigger.Started), again.heard(trigger.Started)...)
+		if len(got) < 340 || len(got) > 350 {
+			t.Errorf("%d runs", len(got))
+		}
+		for i, n := range got {
+			if want := fmt.Sprintf("every %s", time.Duration(i+1)*time.Minute); n != want {
+				t.Fatalf("run %d: %s, want %s", i, n, want)
+			}
+		}
+	})
+}
+
+// DSL 170: a start of after that is rejected is tried again after as long a pause.
+func TestAfterARejection(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		def := decode(t, "document: {dsl: '1.0.3', namespace: test, name: flow, version: '1.0.0', metadata: {downbeat: {concurrency: {limit: 1, on: reject}}}}\nschedule: {every: PT30M, after: PT20M}\ndo: [{w: {wait: PT33M}}]\n")
+		l := begin(t, sim.New(), nil, def)
+		defer l.end()
+		time.Sleep(140 * time.Minute)
+		synctest.Wait()
+		same(t, "started", []string{"after 0s", "after 53m0s", "every 1h30m0s", "after 2h6m0s"}, l.heard(trigger.Started))
+		same(t, "rejected", []string{"every 30m0s", "every 1h0m0s", "after 1h46m0s", "every 2h0m0s"}, l.heard(trigger.Rejected))
+		ends := 0
+		for _, n := range l.notices {
+			if n.What == trigger.Ended {
+				ends++
+			}
+		}
+		same(t, "ends that were told", 3, ends)
+	})
+}
+
 // A concurrency limit holds; what it rejects is told, and not tried again.
 func TestConcurrencyLimit(t *testing.T) {
 	bubble(t, func(t *testing.T) {
@@ -465,11 +514,72 @@ func TestEndsAreTold(t *testing.T) {
 		synctest.Wait()
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if len(l.notices) != 2 {
-			t.Fatalf("%d notices", len(l.notices))
+		if len(l.notices) != 3 || l.notices[0].What != trigger.Scheduled || l.notices[0].Due.Hour() != 1 || l.notices[1].What != trigger.Started {
+			t.Fatalf("%+v", l.notices)
 		}
-		if n := l.notices[1]; n.What != trigger.Ended || n.Status != event.Faulted || n.Problem == nil || n.Problem.Title != "no" || n.Run != l.notices[0].Run {
+		if n := l.notices[2]; n.What != trigger.Ended || n.Status != event.Faulted || n.Problem == nil || n.Problem.Title != "no" || n.Run != l.notices[1].Run {
 			t.Errorf("%+v", n)
+		}
+	})
+}
+
+// busy is a store that another process holds now and then.
+type busy struct {
+	journal.Store
+	n *atomic.Int64
+}
+
+func (b busy) Commit(ctx context.Context, batch *journal.Batch) error {
+	if b.n.Add(1)%3 > 0 {
+		return journal.ErrBusy
+	}
+	return b.Store.Commit(ctx, batch)
+}
+
+// What cannot be stored is tried again: nothing is lost, nothing is doubled.
+func TestAStoreThatIsBusy(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := sim.New()
+		sender := begin(t, w, nil)
+		defer sender.end()
+		w.Change = func(o *engine.Options) {
+			b := busy{o.Store, new(atomic.Int64)}
+			o.Store, o.Committer = b, journal.NewCommitter(b)
+		}
+		l := begin(t, w, nil, decode(t, "schedule: {every: PT1H, on: {all: [{with: {type: a}}, {with: {type: b}}]}}\n"+echo))
+		defer l.end()
+		time.Sleep(30 * time.Minute)
+		for i := range 9 { // the last three have no partners
+			sender.send(fmt.Sprintf("%d %s", i, "abb"[i/3:i/3+1]))
+			if i%3 == 2 {
+				time.Sleep(10 * time.Minute)
+			}
+		}
+		time.Sleep(3 * time.Hour)
+		synctest.Wait()
+		got := l.heard(trigger.Started)
+		slices.Sort(got)
+		if len(got) != 6 || len(l.runs()) != 6 || !strings.HasPrefix(got[0], "every 1h") || !strings.HasPrefix(got[2], "every 3h") {
+			t.Errorf("told %v, runs %v", got, l.runs())
+		}
+	})
+}
+
+// A store that is closed for good ends the schedules, and somebody hears of it.
+func TestAStoreThatIsClosed(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		l := begin(t, sim.New(), nil, decode(t, "schedule: {every: PT1H}\n"+echo))
+		defer l.end()
+		time.Sleep(time.Minute)
+		l.process.Store.Kill()
+		time.Sleep(2 * time.Hour)
+		select {
+		case err := <-l.trigger.Failed():
+			if !errors.Is(err, journal.ErrClosed) {
+				t.Error(err)
+			}
+		default:
+			t.Error("nobody heard of it")
 		}
 	})
 }
