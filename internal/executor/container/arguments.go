@@ -47,7 +47,7 @@ type lifetime struct {
 }
 
 type resources struct {
-	CPU    any `json:"cpu" doc:"How many processors: 0.5, or 500m."`
+	CPU    any `json:"cpu" doc:"How many processors: 2, or 0.5."`
 	Memory any `json:"memory" doc:"How much memory: 64Mi, 1G, or bytes."`
 	Slots  any `json:"slots" doc:"Of interest for placement only."`
 }
@@ -271,7 +271,7 @@ func (p *plan) volumes(base string, authored map[string]any) error {
 func (p *plan) limits(r resources) error {
 	cpu, ok := amount(r.CPU)
 	if !ok || cpu < 0 || cpu > 1e6 {
-		return invalid("/resources/cpu: %q is no number of processors; it must be like 2, 0.5 or 500m", executor.Text(r.CPU))
+		return invalid("/resources/cpu: %q is no number of processors; it must be like 2 or 0.5", executor.Text(r.CPU))
 	}
 	memory, ok := amount(r.Memory)
 	if !ok || memory < 0 || memory > math.MaxInt64/2 {
