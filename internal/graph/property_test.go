@@ -144,7 +144,8 @@ func TestLanesRoundManyEdges(t *testing.T) {
 	}
 }
 
-// A drawing of 2,000 tasks takes far less than a second, whatever its edges.
+// A drawing of 2,000 tasks takes less than a second on an idle machine, whatever
+// its edges; what grows with their square would take many minutes.
 func TestManyTasksAreDrawnInBoundedTime(t *testing.T) {
 	t.Parallel()
 	const n = 2000
@@ -184,7 +185,7 @@ func TestManyTasksAreDrawnInBoundedTime(t *testing.T) {
 		}
 		took := time.Since(start)
 		t.Logf("%s: %v", name, took)
-		if took > 5*time.Second { // five times the promise: machines differ
+		if took > time.Minute { // an alarm, not a promise: machines are busy, and the race detector is slow
 			t.Errorf("%s: took %v", name, took)
 		}
 	}
