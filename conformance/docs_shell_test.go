@@ -124,7 +124,7 @@ func (s *shell) run(where string, c command, together bool) string {
 	code := ""
 	select {
 	case code = <-s.codes:
-	case <-time.After(2 * time.Minute):
+	case <-time.After(5 * time.Minute):
 		s.t.Fatalf("%s: %s\ndid not end; it has printed\n%s%s", where, text, read(out), read(stderr))
 	}
 	if want := fmt.Sprint(c.code); code != want {
