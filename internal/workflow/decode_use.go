@@ -38,7 +38,10 @@ func (d *decoder) resolve(n *source.Node, section, name, dsl string) {
 		return
 	}
 	f := Finding{Pos: n.Pos, Rule: "use/unknown-name", DSL: dsl, Message: fmt.Sprintf("use.%s has no entry %s", section, source.Quote(name)), Suggestion: source.Nearest(name, d.use[section])}
-	if known := d.use[section]; len(known) > 0 && len(known) <= 12 {
+	switch known := d.use[section]; {
+	case strings.HasPrefix(name, "${"):
+		f.Allowed = "a name stands here, no expression; write the definition itself in its place, with expressions inside"
+	case len(known) > 0 && len(known) <= 12:
 		f.Allowed = "it has " + strings.Join(known, ", ")
 	}
 	d.report(f)
