@@ -32,6 +32,9 @@ func compile(t *testing.T, tasks string) *program.Program {
 	return p
 }
 
+// receiving is a task that works on messages.
+const receiving = "{r: {call: asyncapi, with: {document: {endpoint: x}, operation: o, subscription: {consume: {amount: 2}, foreach: {do: [{x: {call: noop}}]}}}}}"
+
 // script makes events of lines such as "1.b0.0 ok 5", "1.b1.0 fails",
 // "0 cancelled", "timer 0#1:timeout", "cancel", "suspend", "resume", "secrets".
 // Each is a second after the one before.
@@ -247,6 +250,29 @@ func TestRewind(t *testing.T) {
 			fates:  "0 open, 0.m0.0 again, 0.m1.0 later, 0.m2.0 later",
 			then:   "dispatch 0.m0.0#2 {}\n",
 		},
+		{
+			name:   "the foreach of a subscription goes on at its message, and nothing is received again",
+			tasks:  "do: [" + receiving + "]",
+			events: `0 ok [{"n":1},{"n":2}]` + "\n0.e0.0 ok 1\n0.e1.0 fails",
+			fates:  "0 open, 0.e0.0 kept, 0.e1.0 again",
+			then:   `dispatch 0.e1.0#2 {"n":2}` + "\n",
+			more:   "0.e1.0#2 ok 5",
+			end:    "end completed [1,5]\n",
+		},
+		{
+			name:   "a subscription whose foreach took too long goes on inside it",
+			tasks:  "do: [" + strings.Replace(receiving, "{r: {", "{r: {timeout: {after: PT1M}, ", 1) + "]",
+			events: `0 ok [{"n":1},{"n":2}]` + "\n0.e0.0 ok 1\ntimer 0#1:timeout\n0.e1.0 cancelled",
+			fates:  "0 open, 0.e0.0 kept, 0.e1.0 again",
+			then:   "timer 0#1:timeout at 1h0m58s\n" + `dispatch 0.e1.0#2 {"n":2}` + "\n",
+		},
+		{
+			name:   "a subscription that took too long to receive is done again",
+			tasks:  "do: [" + strings.Replace(receiving, "{r: {", "{r: {timeout: {after: PT1M}, ", 1) + "]",
+			events: "timer 0#1:timeout\n0 cancelled",
+			fates:  "0 again",
+			then:   "timer 0#2:timeout at 1h1m0s\n" + `dispatch 0#2 {"document":{"endpoint":"x"},"operation":"o","subscription":{"consume":{"amount":2}}}` + "\n",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -309,6 +335,19 @@ func TestCarryNamesWhatDiffers(t *testing.T) {
 		_, err := plan.Carry(compile(t, strings.Replace(was, c.change, c.by, 1)), nil)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s instead of %s: %v, want %q", c.by, c.change, err, c.want)
+		}
+	}
+	// A run that is after its messages, in the tasks of an extension, has no
+	// part of the foreach left but its state.
+	const around = "use: {extensions: [{e: {extend: call, after: [{a: {call: noop}}]}}]}\ndo: [" + receiving + "]"
+	plan, err = rewind.Rewind([]rewind.Segment{{Program: compile(t, around), Events: script(t, "0 ok []\n0.x0a.0 fails")}}, rewind.Choice{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for change, want := range map[string]string{"": "", ", foreach: {do: [{x: {call: noop}}]}": "inside the foreach of /do/0/r"} {
+		_, err := plan.Carry(compile(t, strings.Replace(around, change, "", 1)), nil)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("without %q: %v, want %q", change, err, want)
 		}
 	}
 }

@@ -215,7 +215,7 @@ func (m *mqttLink) ask(ctx context.Context, p *packet, kinds ...byte) (*packet, 
 // why ends the connection, and prefers the server's own words to the error of a write.
 func (m *mqttLink) why(err error) error {
 	_ = m.conn.Close() // a write failed
-	for range m.in {   //nolint:revive // what else came is of no use
+	for range m.in {   // what else came is of no use
 	}
 	if errors.Is(m.err, net.ErrClosed) {
 		return err
@@ -350,7 +350,7 @@ func (s *mqttSource) receive(ctx context.Context) (*message, error) {
 
 func (s *mqttSource) acknowledge(ctx context.Context) error {
 	for _, p := range s.unacknowledged {
-		kind := byte(packets.PUBACK)
+		kind := packets.PUBACK
 		if p.qos == 2 {
 			kind = packets.PUBREC
 		}

@@ -131,7 +131,7 @@ func (r *rabbit) many(t *testing.T, document string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // a test's
+	defer conn.Close()
 	c, err := conn.Channel()
 	if err != nil {
 		t.Fatal(err)

@@ -43,10 +43,10 @@ func newAuthority(t *testing.T) *authority {
 	}
 	file := func(name, kind string, der []byte) string {
 		path := filepath.Join(dir, name)
-		must(os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o644)) //nolint:gosec // the servers run as other users
+		must(os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o644))
 		return path
 	}
-	must(os.Chmod(dir, 0o755)) //nolint:gosec // as above
+	must(os.Chmod(dir, 0o755)) // the servers run as other users
 	rootKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(err)
 	root := &x509.Certificate{
