@@ -314,3 +314,21 @@ func TestBounds(t *testing.T) {
 		t.Error(said(findings))
 	}
 }
+
+// A stored definition that was damaged is an error, never a panic.
+func TestDamagedStreams(t *testing.T) {
+	def, _ := link(t, head+"do:\n  - a: {call: 'file:f.yaml', input: {schema: {resource: {endpoint: s.json}}}}\n", map[string]string{
+		"file:f.yaml": "set: {x: 1}\n", "file:s.json": "{}",
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		src := string(def.Source)
+		for range rapid.IntRange(1, 4).Draw(t, "edits") {
+			i := rapid.IntRange(0, len(src)).Draw(t, "at")
+			j := rapid.IntRange(i, min(len(src), i+40)).Draw(t, "to")
+			src = src[:i] + rapid.SampledFrom([]string{"", "x", "\n", "--- # downbeat: attached\n", "\"", ": ", "kind: script\n"}).Draw(t, "with") + src[j:]
+		}
+		if d, findings := bundle.Decode([]byte(src)); d == nil && len(findings) == 0 {
+			t.Errorf("nothing was said of %q", src)
+		}
+	})
+}

@@ -192,6 +192,13 @@ func looksMeant(s string, scope []string) bool {
 	return barePath.MatchString(s)
 }
 
+// foreign warns where a document of another machine does what only a trusted one may.
+func (c *checker) foreign(pos workflow.Pos, does string) {
+	if c.file != "" && !strings.HasPrefix(c.file, "file:") {
+		c.warn(pos, "link/secret", "D17, D24", fmt.Sprintf("this function from elsewhere %s of the workflow that calls it", does), "make sure that you trust its author; name a tag or commit to keep what you have looked at")
+	}
+}
+
 // secrets checks that what an expression reads of $secrets is listed, and that
 // the place is one where secrets belong (D17, DSL 207).
 func (c *checker) secrets(pos workflow.Pos, reads bool, names []string, placeOK bool) {
@@ -213,4 +220,5 @@ func (c *checker) secrets(pos workflow.Pos, reads bool, names []string, placeOK 
 	if !placeOK {
 		c.warn(pos, "secret/place", "D17", "$secrets is read outside of input.from, authentication and headers; its value may reach outputs and other systems", "pass secrets by authentication or headers where that is possible")
 	}
+	c.foreign(pos, "reads secrets")
 }

@@ -201,6 +201,9 @@ func (c *checker) auth(a *workflow.Auth, vars []string) {
 	if a == nil {
 		return
 	}
+	if a.Use != "" || a.Secret != "" {
+		c.foreign(a.Pos, "uses an authentication")
+	}
 	if a.Use != "" {
 		if !c.named("authentications", a.Use) {
 			return
