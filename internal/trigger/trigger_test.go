@@ -152,19 +152,13 @@ func same(t testing.TB, what string, want, got any) {
 	}
 }
 
-// bubble runs a test under virtual time.
-func bubble(t *testing.T, f func(t *testing.T)) {
-	t.Helper()
-	t.Parallel()
-	synctest.Test(t, f)
-}
-
 const echo = "do: [{echo: {set: '${ . }'}}]\n"
 
 // DSL 168: every is due at each multiple after the beginning, without drift,
 // and runs may overlap.
 func TestEvery(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		l := begin(t, sim.New(), nil, decode(t, "schedule: {every: PT1H}\ndo: [{w: {wait: PT2H30M}}]\n"))
 		defer l.end()
 		time.Sleep(4*time.Hour + 20*time.Minute)
@@ -178,7 +172,8 @@ func TestEvery(t *testing.T) {
 
 // DSL 169: cron, in the zone of the settings; the input is as without any (D1).
 func TestCron(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		src := `
 document: {dsl: '1.0.3', namespace: test, name: flow, version: '1.0.0', metadata: {downbeat: {schedule: {timezone: Europe/Berlin}}}}
 schedule: {cron: '30 6 * * *'}
@@ -194,7 +189,8 @@ schedule: {cron: '30 6 * * *'}
 
 // DSL 170, DSL 171: after the end of the last run, however it ended.
 func TestAfter(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		w := sim.New()
 		l := begin(t, w, nil, decode(t, "schedule: {after: PT10M}\ndo: [{w: {wait: PT5M}}, {r: {raise: {error: {type: about:blank, status: 500, title: no}}}}]\n"))
 		time.Sleep(17 * time.Minute)
@@ -226,14 +222,16 @@ func TestOn(t *testing.T) {
 		"all, each event for one run": {"on: {all: [{with: {type: a}}, {with: {type: b}}]}\n  read: data", []string{"1 a 1", "2 a 2", "3 b 3", "4 b 4", "5 b 5"}, []string{`[{"order":"1"},{"order":"3"}]`, `[{"order":"2"},{"order":"4"}]`}},
 		"all, correlated": {
 			"on: {all: [{with: {type: a}, correlate: {o: {from: .data.order}}}, {with: {type: b}, correlate: {o: {from: .data.order}}}]}\n  read: data",
-			[]string{"1 a x", "2 a y", "3 b y", "4 b z", "5 b x"}, []string{`[{"order":"y"},{"order":"y"}]`, `[{"order":"x"},{"order":"x"}]`},
+			[]string{"1 a x", "2 a y", "3 b y", "4 b z", "5 b x"},
+			[]string{`[{"order":"y"},{"order":"y"}]`, `[{"order":"x"},{"order":"x"}]`},
 		},
 		"until":                             {"on: {any: [{with: {type: a}}], until: 'length == 3'}\n  read: data", []string{"1 a 1", "2 a 2", "3 a 3", "4 a 4"}, []string{`[{"order":"1"},{"order":"2"},{"order":"3"}]`}},
 		"until another":                     {"on: {any: [{with: {type: a}}], until: {one: {with: {type: stop}}}}\n  read: data", []string{"0 stop", "1 a 1", "2 a 2", "3 stop", "4 a 4"}, []string{`[]`, `[{"order":"1"},{"order":"2"}]`}},
 		"an until that faults is invisible": {"on: {any: [{with: {type: a}}], until: '.[0].order | error'}\n  read: data", []string{"1 a 1"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
 				l := begin(t, sim.New(), nil, decode(t, "schedule:\n  "+c.schedule+"\n"+echo))
 				defer l.end()
 				time.Sleep(time.Second)
@@ -255,7 +253,8 @@ func TestOn(t *testing.T) {
 
 // DSL 174: each property starts runs, also at the same time.
 func TestSeveralProperties(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		l := begin(t, sim.New(), nil, decode(t, "schedule:\n  every: PT1H\n  cron: 0 * * * *\n  after: P1D\n  on: {one: {with: {type: a}}}\n"+echo))
 		defer l.end()
 		time.Sleep(time.Minute)
@@ -283,7 +282,8 @@ func TestMissed(t *testing.T) {
 		"missed: all":  {"every 1h0m0s", "every 2h0m0s", "every 3h0m0s", "every 4h0m0s", "every 5h0m0s", "every 6h0m0s"},
 	} {
 		t.Run(missed, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
 				def := decode(t, settings(missed, "schedule: {every: PT1H}\n"+echo))
 				w := sim.New()
 				first := begin(t, w, nil, def)
@@ -305,7 +305,8 @@ func TestMissed(t *testing.T) {
 
 // D38: a restart that takes seconds misses nothing, whatever missed says.
 func TestShortDowntimeMissesNothing(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		def := decode(t, settings("missed: skip", "schedule: {every: PT1H}\n"+echo))
 		w := sim.New()
 		first := begin(t, w, nil, def)
@@ -322,7 +323,8 @@ func TestShortDowntimeMissesNothing(t *testing.T) {
 
 // D38: what is due, or comes, in a pause is not made up for.
 func TestPaused(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		const rest = "schedule: {every: PT1H, on: {one: {with: {type: a}}}}\n" + echo
 		w := sim.New()
 		l := begin(t, w, nil, decode(t, settings("paused: true, missed: all", rest)))
@@ -344,7 +346,8 @@ func TestPaused(t *testing.T) {
 
 // D38: jitter puts a start off, by the same in every process, and is no drift.
 func TestJitter(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		def := decode(t, settings("jitter: PT30M", "schedule: {every: PT1H}\n"+echo))
 		w := sim.New()
 		a, b := begin(t, w, nil, def), begin(t, w, nil, def)
@@ -371,7 +374,8 @@ func TestJitter(t *testing.T) {
 // Two processes on the same data: each due time and each event starts one run,
 // and one of them tells of it.
 func TestTwoProcesses(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		def := decode(t, "schedule: {every: PT1H, after: PT2H, on: {all: [{with: {type: a}}, {with: {type: b}}]}}\n"+echo)
 		w := sim.New()
 		a, b := begin(t, w, nil, def), begin(t, w, nil, def)
@@ -396,7 +400,8 @@ func TestTwoProcesses(t *testing.T) {
 // A new version goes on where the old one was when the property says the same,
 // begins anew when it says something else, and the old one rests.
 func TestNewVersion(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		w := sim.New()
 		old := begin(t, w, nil, decode(t, "schedule: {every: PT1H, cron: 0 * * * *}\n"+echo))
 		defer old.end()
@@ -426,7 +431,8 @@ func replaced(l *life) (out []string) {
 // What the old version had gathered is offered to the new one, and nothing that
 // was accepted in between is lost (DSL 171).
 func TestNewVersionKeepsWhatWasGathered(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		w := sim.New()
 		l := begin(t, w, nil, decode(t, "schedule:\n  on: {all: [{with: {type: a}}, {with: {type: b}}, {with: {type: c}}]}\n  read: data\n"+echo))
 		time.Sleep(time.Second)
@@ -447,7 +453,8 @@ func TestNewVersionKeepsWhatWasGathered(t *testing.T) {
 // D38: however many were missed, all are made up for, and with a jitter longer
 // than the interval none is passed over.
 func TestManyMissed(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		w := sim.New()
 		def := decode(t, settings("missed: all, jitter: PT5M", "schedule: {every: PT1M}\n"+echo))
 		l := begin(t, w, nil, def)
@@ -472,7 +479,8 @@ func TestManyMissed(t *testing.T) {
 
 // DSL 170: a start of after that is rejected is tried again after as long a pause.
 func TestAfterARejection(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		def := decode(t, "document: {dsl: '1.0.3', namespace: test, name: flow, version: '1.0.0', metadata: {downbeat: {concurrency: {limit: 1, on: reject}}}}\nschedule: {every: PT30M, after: PT20M}\ndo: [{w: {wait: PT33M}}]\n")
 		l := begin(t, sim.New(), nil, def)
 		defer l.end()
@@ -492,7 +500,8 @@ func TestAfterARejection(t *testing.T) {
 
 // A concurrency limit holds; what it rejects is told, and not tried again.
 func TestConcurrencyLimit(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		def := decode(t, "document: {dsl: '1.0.3', namespace: test, name: flow, version: '1.0.0', metadata: {downbeat: {concurrency: {limit: 1, on: reject}}}}\nschedule: {every: PT1H}\ndo: [{w: {wait: PT2H30M}}]\n")
 		l := begin(t, sim.New(), nil, def)
 		defer l.end()
@@ -505,7 +514,8 @@ func TestConcurrencyLimit(t *testing.T) {
 
 // Ends are told, with their faults; Cease lets what was started be watched on.
 func TestEndsAreTold(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		l := begin(t, sim.New(), nil, decode(t, "schedule: {every: PT1H}\ndo: [{w: {wait: PT90M}}, {r: {raise: {error: {type: about:blank, status: 500, title: no}}}}]\n"))
 		defer l.end()
 		time.Sleep(61 * time.Minute)
@@ -538,7 +548,8 @@ func (b busy) Commit(ctx context.Context, batch *journal.Batch) error {
 
 // What cannot be stored is tried again: nothing is lost, nothing is doubled.
 func TestAStoreThatIsBusy(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		w := sim.New()
 		sender := begin(t, w, nil)
 		defer sender.end()
@@ -567,7 +578,8 @@ func TestAStoreThatIsBusy(t *testing.T) {
 
 // A store that is closed for good ends the schedules, and somebody hears of it.
 func TestAStoreThatIsClosed(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		l := begin(t, sim.New(), nil, decode(t, "schedule: {every: PT1H}\n"+echo))
 		defer l.end()
 		time.Sleep(time.Minute)
@@ -588,6 +600,7 @@ func TestAStoreThatIsClosed(t *testing.T) {
 // and none starts two runs (DSL 168-172).
 func TestCrashAtEveryCommit(t *testing.T) {
 	def := func(t testing.TB) *workflow.Definition {
+		t.Helper()
 		return decode(t, "schedule:\n  every: PT1H\n  after: PT40M\n  on: {all: [{with: {type: a}, correlate: {o: {from: .data.order}}}, {with: {type: b}, correlate: {o: {from: .data.order}}}]}\n  read: data\n"+
 			"do: [{w: {wait: PT5M}}, {echo: {set: '${ $workflow.input }'}}]\n")
 	}
