@@ -155,3 +155,22 @@ func TestText(t *testing.T) {
 		}
 	}
 }
+
+// What errors show of what a program printed is bounded, and valid text.
+func TestPrinted(t *testing.T) {
+	t.Parallel()
+	for given, want := range map[string][3]string{
+		"a\n\nb\r\n\n":                        {"a\n\nb", "a\n\nb", "b"},
+		"":                                    {"", "", ""},
+		"\xffx":                               {"\ufffdx", "\ufffdx", "\ufffdx"},
+		strings.Repeat("l\n", 30):             {strings.Repeat("l\n", 29) + "l", strings.Repeat("l\n", 19) + "l", "l"},
+		strings.Repeat("x", 5<<10) + " \n":    {strings.Repeat("x", 5<<10) + " ", strings.Repeat("x", executor.MaxTail-2) + " ", strings.Repeat("x", 200) + "…"},
+		strings.Repeat("é", 150) + "\nlast\n": {strings.Repeat("é", 150) + "\nlast", strings.Repeat("é", 150) + "\nlast", "last"},
+	} {
+		got := [3]string{executor.Printed([]byte(given)), executor.Tail([]byte(given)), ""}
+		got[2] = executor.LastLine(got[1])
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%.20q: %s", given, d)
+		}
+	}
+}

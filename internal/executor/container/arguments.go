@@ -201,18 +201,7 @@ func environment(r *executor.Request, authored map[string]any) ([]string, error)
 		}
 		m[name] = text
 	}
-	m["DOWNBEAT_RUN_ID"] = r.Run.String()
-	m["DOWNBEAT_TASK"] = r.Reference
-	m["DOWNBEAT_ATTEMPT"] = strconv.Itoa(r.Attempt)
-	m["DOWNBEAT_IDEMPOTENCY_KEY"] = r.IdempotencyKey
-	if r.Traceparent != "" {
-		m["TRACEPARENT"] = r.Traceparent
-	}
-	list := make([]string, 0, len(m))
-	for _, name := range slices.Sorted(maps.Keys(m)) {
-		list = append(list, name+"="+m[name])
-	}
-	return list, nil
+	return executor.Variables(r, m), nil
 }
 
 // ports maps ports of the host to ports of the container.

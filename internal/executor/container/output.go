@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/downbeat-dev/downbeat/internal/executor"
 )
@@ -32,9 +31,8 @@ const (
 	stderr = 1
 )
 
-// maxTail is how much of stderr an error shows, maxFrame the longest piece that
-// an engine sends at once: they send 16 KiB.
-const maxTail, maxFrame = 4 << 10, 16 << 20
+// maxFrame is the longest piece that an engine sends at once: they send 16 KiB.
+const maxFrame = 16 << 20
 
 var errTooMuch = errors.New("too much output")
 
@@ -89,8 +87,8 @@ func (o *output) take(s *stream, b []byte) error {
 	}
 	s.seen += int64(len(b))
 	_, _ = s.log.Write(b) // a log that cannot be written must not fail the task
-	if s.end = append(s.end, b...); len(s.end) > 2*maxTail {
-		s.end = append(s.end[:0], s.end[len(s.end)-maxTail:]...)
+	if s.end = append(s.end, b...); len(s.end) > 2*executor.MaxTail {
+		s.end = append(s.end[:0], s.end[len(s.end)-executor.MaxTail:]...)
 	}
 	if !s.keep {
 		return nil
@@ -103,26 +101,7 @@ func (o *output) take(s *stream, b []byte) error {
 }
 
 // text is what was printed on a stream, without the newlines at its end, D27.
-func (o *output) text(i int) string {
-	return strings.TrimRight(strings.ToValidUTF8(string(o.streams[i].all), "\ufffd"), "\r\n")
-}
+func (o *output) text(i int) string { return executor.Printed(o.streams[i].all) }
 
-// tail is the last of stderr: at most 20 lines and 4 KiB.
-func (o *output) tail() string {
-	b := o.streams[stderr].end
-	b = b[max(0, len(b)-maxTail):]
-	text := strings.TrimRight(strings.ToValidUTF8(string(b), "\ufffd"), "\r\n")
-	lines := strings.Split(text, "\n")
-	return strings.Join(lines[max(0, len(lines)-20):], "\n")
-}
-
-func lastLine(text string) string {
-	text = strings.TrimSpace(text)
-	if i := strings.LastIndexByte(text, '\n'); i >= 0 {
-		text = text[i+1:]
-	}
-	if len(text) > 200 {
-		text = strings.ToValidUTF8(text[:200], "") + "…"
-	}
-	return text
-}
+// tail is the last of stderr.
+func (o *output) tail() string { return executor.Tail(o.streams[stderr].end) }

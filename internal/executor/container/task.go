@@ -77,10 +77,10 @@ func (t *task) outcome(state *container.State, out *output) (executor.Result, er
 		switch {
 		case state.OOMKilled:
 			what += ": the container ran out of memory"
-		case code == 128+9 && lastLine(out.tail()) == "":
+		case code == 128+9 && executor.LastLine(out.tail()) == "":
 			what += ": the container was killed, by hand or with its engine"
-		case lastLine(out.tail()) != "":
-			what += ": " + lastLine(out.tail())
+		case executor.LastLine(out.tail()) != "":
+			what += ": " + executor.LastLine(out.tail())
 		case state.Error != "":
 			what += ": " + state.Error
 		}

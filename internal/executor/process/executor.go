@@ -224,16 +224,5 @@ func variables(r *executor.Request, m map[string]string, authored map[string]any
 		}
 		m[name] = text
 	}
-	m["DOWNBEAT_RUN_ID"] = r.Run.String()
-	m["DOWNBEAT_TASK"] = r.Reference
-	m["DOWNBEAT_ATTEMPT"] = executor.Text(r.Attempt)
-	m["DOWNBEAT_IDEMPOTENCY_KEY"] = r.IdempotencyKey
-	if r.Traceparent != "" {
-		m["TRACEPARENT"] = r.Traceparent
-	}
-	list := make([]string, 0, len(m))
-	for _, name := range slices.Sorted(maps.Keys(m)) {
-		list = append(list, name+"="+m[name])
-	}
-	return list, nil
+	return executor.Variables(r, m), nil
 }

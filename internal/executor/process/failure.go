@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"regexp"
-	"strings"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/executor"
@@ -23,9 +22,9 @@ func failedWith(p *program, exit exit, tail string) *event.Problem {
 	if exit.signal != "" {
 		what = fmt.Sprintf("ended by signal %d (%s)", exit.code-128, exit.signal)
 	}
-	line := lastLine(tail)
+	line := executor.LastLine(tail)
 	if all := errorLine.FindAllString(tail, -1); p.traced && len(all) > 0 {
-		line = lastLine(all[len(all)-1])
+		line = executor.LastLine(all[len(all)-1])
 	}
 	if line != "" {
 		what += ": " + line
@@ -42,16 +41,4 @@ func failedToStart(p *program, err error) error {
 		why = pe.Err.Error()
 	}
 	return executor.NewProblem(event.Runtime, 500, p.title, "%s did not start in directory %q: %s", p.argv[0], p.directory, why)
-}
-
-// lastLine is the last line of text that says something, at most 200 bytes.
-func lastLine(text string) string {
-	text = strings.TrimSpace(text)
-	if i := strings.LastIndexByte(text, '\n'); i >= 0 {
-		text = text[i+1:]
-	}
-	if len(text) > 200 {
-		text = strings.ToValidUTF8(text[:200], "") + "…"
-	}
-	return text
 }

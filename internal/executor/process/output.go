@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -38,9 +37,8 @@ type stream struct {
 	line []byte // begun and not yet logged
 }
 
-// maxTail is how much of stderr an error shows, maxLine the longest line that
-// is logged in one piece.
-const maxTail, maxLine = 4 << 10, 64 << 10
+// maxLine is the longest line that is logged in one piece.
+const maxLine = 64 << 10
 
 func newOutput(log executor.Log, result string, limit int64, over func()) *output {
 	o := &output{limit: limit, over: over}
@@ -74,8 +72,8 @@ func (o *output) copy(s *stream, r io.Reader) {
 
 func (o *output) take(s *stream, b []byte) {
 	s.write(b)
-	if s.end = append(s.end, b...); len(s.end) > 2*maxTail {
-		s.end = append(s.end[:0], s.end[len(s.end)-maxTail:]...)
+	if s.end = append(s.end, b...); len(s.end) > 2*executor.MaxTail {
+		s.end = append(s.end[:0], s.end[len(s.end)-executor.MaxTail:]...)
 	}
 	if !s.keep {
 		return
@@ -133,15 +131,7 @@ func (o *output) finish() {
 func (o *output) exceeded() bool { return o.kept.Load() > o.limit }
 
 // text is what was printed on a stream, without the newlines at its end.
-func (o *output) text(i int) string {
-	return strings.TrimRight(strings.ToValidUTF8(string(o.streams[i].all), "\ufffd"), "\r\n")
-}
+func (o *output) text(i int) string { return executor.Printed(o.streams[i].all) }
 
-// tail is the last of stderr: at most 20 lines and 4 KiB.
-func (o *output) tail() string {
-	b := o.streams[stderr].end
-	b = b[max(0, len(b)-maxTail):]
-	text := strings.TrimRight(strings.ToValidUTF8(string(b), "\ufffd"), "\r\n")
-	lines := strings.Split(text, "\n")
-	return strings.Join(lines[max(0, len(lines)-20):], "\n")
-}
+// tail is the last of stderr.
+func (o *output) tail() string { return executor.Tail(o.streams[stderr].end) }
