@@ -104,7 +104,7 @@ func publishAMQP(ctx context.Context, l *link, m *message) error {
 	}
 	confirmation, err := a.channel.PublishWithDeferredConfirmWithContext(ctx, exchange, key, true, false, amqp.Publishing{
 		Headers: headers, ContentType: m.contentType, DeliveryMode: amqp.Persistent, Body: m.body,
-		MessageId: l.request.IdempotencyKey, CorrelationId: m.headers["correlationId"],
+		MessageId: l.request.IdempotencyKey, CorrelationId: m.correlation,
 	})
 	if err != nil {
 		return err

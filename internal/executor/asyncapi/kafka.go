@@ -23,8 +23,11 @@ func (l *link) kafka(ctx context.Context, more ...kgo.Opt) (*kgo.Client, error) 
 	var why error
 	options := append([]kgo.Opt{
 		kgo.SeedBrokers(seeds...), kgo.ClientID(l.userAgent), kgo.RequestRetries(3),
-		kgo.Dialer(func(ctx context.Context, _, address string) (net.Conn, error) {
-			c, err := l.dial(ctx, address)
+		kgo.Dialer(func(dialing context.Context, _, address string) (net.Conn, error) {
+			c, err := l.dial(dialing, address)
+			if err == nil {
+				context.AfterFunc(ctx, func() { _ = c.Close() }) // the library waits for answers longer than that
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			why = err

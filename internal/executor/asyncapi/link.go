@@ -147,6 +147,7 @@ func (l *link) encode(o *outgoing) (*message, error) {
 			m.headers[name] = strings.Join(values, ", ")
 		}
 	}
+	m.correlation = l.correlation(m, object{"payload": o.Payload, "headers": o.Headers})
 	return m, nil
 }
 

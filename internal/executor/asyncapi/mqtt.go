@@ -260,7 +260,6 @@ func publishMQTT(ctx context.Context, l *link, msg *message) error {
 		return err
 	}
 	defer m.close()
-	msg.correlation = msg.headers["correlationId"]
 	msg.headers["idempotency-key"] = l.request.IdempotencyKey
 	if l.request.Traceparent != "" {
 		msg.headers["traceparent"] = l.request.Traceparent

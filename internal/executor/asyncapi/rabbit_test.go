@@ -109,6 +109,7 @@ func TestAMQP(t *testing.T) {
 		a.secured(t, write(t, "amqps", r.secure, "greetings", ""), "guest", "guest")
 	})
 	t.Run("refused", func(t *testing.T) { r.refuses(t) })
+	t.Run("correlation", func(t *testing.T) { r.correlates(t, document("correlation")) })
 	t.Run("many", func(t *testing.T) { r.many(t, document("many")) })
 	t.Run("vanishes", func(t *testing.T) { r.vanishes(t, document("vanishing")) })
 }
@@ -120,6 +121,25 @@ func (r *rabbit) refuses(t *testing.T) {
 	_, err := newExecutor(t).Execute(t.Context(), request(t, call(reserved, "message", object{"payload": 1})))
 	if p := executortest.CheckProblem(t, err); p.Type != event.TypePrefix+event.Forbidden || p.Status != 403 {
 		t.Errorf("got %v", p)
+	}
+}
+
+// correlates: where the document says that the id is, the property gets it.
+func (r *rabbit) correlates(t *testing.T, document string) {
+	t.Helper()
+	publish(t, newExecutor(t), document, object{"id": "c9"}, nil)
+	conn, err := amqp.Dial("amqp://guest:guest@" + r.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	c, err := conn.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, ok, err := c.Get("correlation", true)
+	if err != nil || !ok || m.CorrelationId != "c9" || m.MessageId == "" || m.ContentType != "application/json" {
+		t.Errorf("got %+v %v %v", m, ok, err)
 	}
 }
 
