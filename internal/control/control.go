@@ -69,8 +69,8 @@ func (c *Control) Start(ctx context.Context, q StartRequest) (event.RunID, error
 		}
 	}
 	id, err := c.o.Engine.Submit(ctx, q)
-	if err != nil && q.Key != "" && errors.Is(err, journal.ErrConflict) {
-		// Somebody was faster with the same key.
+	if err != nil && q.Key != "" && (errors.Is(err, journal.ErrConflict) || errors.Is(err, engine.ErrRejected)) {
+		// Somebody was faster with the same key; that run may be the one that leaves no room.
 		if old, findErr := c.o.Reader.FindKey(ctx, q.KeyScope, q.Key); findErr == nil {
 			return old, nil
 		}

@@ -259,12 +259,12 @@ func (s *shard) failed(r *run, err error) {
 		r.drop()
 		return
 	}
-	s.e.o.Logger.Warn("commit failed", slog.String("run", r.id.String()), slog.String("error", err.Error()))
-	if r.flight.first {
+	if r.flight.first { // who wanted the start has been told
 		r.abandon(err)
 		r.drop()
 		return
 	}
+	s.e.o.Logger.Warn("commit failed", slog.String("run", r.id.String()), slog.String("error", err.Error()))
 	r.reload(err)
 }
 

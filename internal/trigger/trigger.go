@@ -272,11 +272,39 @@ func (t *Trigger) lookForEvents(ctx context.Context) {
 // watch tells when a run has ended.
 func (t *Trigger) watch(s *schedule, id event.RunID) {
 	t.watchers.Go(func() {
-		r, err := t.o.Runs.Wait(t.watching, id)
+		r, err := t.wait(s, id)
 		if err != nil {
 			return // nobody is there to be told, or the run was deleted
 		}
 		s.rouse()
 		t.notify(s, Notice{What: Ended, Run: id, Status: r.Status, Problem: r.Error})
 	})
+}
+
+// wait waits for the end of a run. One that takes long may sleep for days, and
+// there may be thousands of them: they are looked at now and then; only what
+// after waits for is known at once.
+func (t *Trigger) wait(s *schedule, id event.RunID) (engine.Result, error) {
+	const long = 2 * time.Minute
+	if s.property == "after" {
+		return t.o.Runs.Wait(t.watching, id)
+	}
+	ctx, cancel := context.WithTimeout(t.watching, long)
+	r, err := t.o.Runs.Wait(ctx, id)
+	cancel()
+	for err != nil && errors.Is(err, context.DeadlineExceeded) {
+		if err = t.o.Clock.Sleep(t.watching, longestWait); err != nil {
+			break
+		}
+		row, rowErr := t.o.Store.Run(t.watching, id)
+		switch {
+		case rowErr != nil:
+			err = rowErr
+		case row.Status.Ended():
+			r, err = t.o.Runs.Wait(t.watching, id)
+		default:
+			err = context.DeadlineExceeded
+		}
+	}
+	return r, err
 }
