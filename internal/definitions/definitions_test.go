@@ -128,3 +128,29 @@ func TestGroupIsTheKeyOfTheInput(t *testing.T) {
 		t.Error("a key that cannot be evaluated has a group")
 	}
 }
+
+// DSL 154, DSL 166: a policy anywhere in a call makes the runs sealed, for what
+// it gives may come back as $authorization.
+func TestRunsWithAuthenticationAreSealed(t *testing.T) {
+	t.Parallel()
+	at := "{uri: 'https://x.y', authentication: {bearer: {token: t}}}"
+	for call, sealed := range map[string]bool{
+		"{call: http, with: {method: get, endpoint: 'https://x.y'}}":                                                          false,
+		"{call: http, with: {method: get, endpoint: " + at + "}}":                                                             true,
+		"{call: openapi, with: {operationId: x, document: {endpoint: " + at + "}}}":                                           true,
+		"{call: grpc, with: {method: x, service: {name: x, host: x.y}, proto: {endpoint: " + at + "}}}":                       true,
+		"{call: grpc, with: {method: x, service: {name: x, host: x.y, authentication: {basic: {username: a, password: b}}}}}": true,
+		"{call: a2a, with: {method: tasks/list, agentCard: {endpoint: " + at + "}}}":                                          true,
+		"{call: a2a, with: {method: tasks/list, server: " + at + "}}":                                                         true,
+		"{call: mcp, with: {method: tools/list, transport: {http: {endpoint: " + at + "}}}}":                                  true,
+		"{call: mcp, with: {method: tools/list, transport: {stdio: {command: x}}}}":                                           false,
+		"{call: asyncapi, with: {operation: x, message: {payload: 1}, document: {endpoint: " + at + "}}}":                     true,
+	} {
+		store := journal.NewMemory()
+		d := definitions.New(definitions.Options{Has: func(string) bool { return true }, Store: store, Reader: store, Seals: func() error { return nil }})
+		c, err := d.Take(define(t, "x", "}\ndo:\n  - a: "+call+"\n"))
+		if err != nil || c.Sealed != sealed {
+			t.Errorf("%s: %v, %v", call, c, err)
+		}
+	}
+}

@@ -44,10 +44,10 @@ var (
 			may("protocolVersion", text), may("parameters", freeParams), may("timeout", durationShape),
 			may("client", object(true, need("name", text), need("version", text)))),
 	}
-	callDSL  = map[string]string{"http": "DSL 58", "openapi": "DSL 71", "grpc": "DSL 68", "asyncapi": "DSL 73", "a2a": "DSL 78", "mcp": "DSL 81"}
-	authPath = map[string]string{
-		"http": "endpoint.authentication", "openapi": "authentication", "grpc": "service.authentication",
-		"asyncapi": "authentication", "a2a": "server.authentication", "mcp": "transport.http.endpoint.authentication",
+	callDSL   = map[string]string{"http": "DSL 58", "openapi": "DSL 71", "grpc": "DSL 68", "asyncapi": "DSL 73", "a2a": "DSL 78", "mcp": "DSL 81"}
+	authPaths = map[string]string{ // the first that is there counts
+		"http": "endpoint.authentication", "openapi": "authentication document.endpoint.authentication", "grpc": "service.authentication proto.endpoint.authentication",
+		"asyncapi": "authentication document.endpoint.authentication", "a2a": "agentCard.endpoint.authentication server.authentication", "mcp": "transport.http.endpoint.authentication",
 	}
 )
 
@@ -89,7 +89,7 @@ func (d *decoder) call(t *Task, name, with, n *source.Node) {
 		if c.Name == "a2a" && with.Kind == MapValue && with.Field("agentCard") == nil && with.Field("server") == nil {
 			d.invalid(with, a, "missing-property", "with has neither agentCard nor server", "one of them says where the agent is")
 		}
-		c.Auth = d.authAt(with, authPath[c.Name])
+		c.Auth = d.authAt(with, authPaths[c.Name])
 		if f := with.Field("subscription").Field("foreach"); c.Name == "asyncapi" && f != nil {
 			c.Foreach = d.foreach(f, at{"foreach", "with.subscription.foreach", "DSL 76"}, t.Reference+"/with/subscription/foreach/do")
 		}
@@ -113,16 +113,20 @@ func (d *decoder) call(t *Task, name, with, n *source.Node) {
 	mapOf(anything)(d, with, at{"call", "with", "DSL 84"})
 }
 
-// authAt decodes the authentication at a path of a call's arguments, whose
-// findings the call's shape has reported already.
-func (d *decoder) authAt(with *source.Node, path string) *Auth {
-	for step := range strings.SplitSeq(path, ".") {
-		if with = with.Field(step); with == nil {
-			return nil
+// authAt decodes the authentication at the first of some paths of a call's
+// arguments, whose findings the call's shape has reported already.
+func (d *decoder) authAt(with *source.Node, paths string) *Auth {
+	for path := range strings.FieldsSeq(paths) {
+		n := with
+		for step := range strings.SplitSeq(path, ".") {
+			n = n.Field(step)
+		}
+		if n != nil {
+			quiet := decoder{use: d.use}
+			return quiet.auth(n, at{}, true)
 		}
 	}
-	quiet := decoder{use: d.use}
-	return quiet.auth(with, at{}, true)
+	return nil
 }
 
 // functionName checks the catalogue of name:version@catalog (DSL 84, D23).
