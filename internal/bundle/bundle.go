@@ -135,10 +135,7 @@ func Split(src []byte) (main []byte, list []workflow.Attachment, err error) {
 // write is one attachment as YAML that people can read: its content as it is
 // where YAML allows, else as a string in quotes.
 func write(a workflow.Attachment) (string, error) {
-	head := "kind: " + a.Kind + "\n"
-	for _, f := range [][2]string{{"name", a.Name}, {"uri", a.URI}, {"digest", a.Digest}} {
-		head += f[0] + ": " + strconv.QuoteToASCII(f[1]) + "\n"
-	}
+	head := fmt.Sprintf("kind: %s\nname: %s\nuri: %s\ndigest: %s\n", a.Kind, strconv.QuoteToASCII(a.Name), strconv.QuoteToASCII(a.URI), strconv.QuoteToASCII(a.Digest))
 	if text := head + literal(string(a.Content)); same(text, a) {
 		return text, nil
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 // linked checks a definition with documents that are attached by their URI.
-func linked(src string, documents map[string]string, portable bool) (*workflow.Definition, string) {
+func linked(src string, documents map[string]string, portable bool) string {
 	o := check.Options{
 		Functions: []check.Function{{Name: "noop", Version: "1.0.0"}}, Portable: portable,
 		Place: func(uri string) string { return strings.TrimPrefix(uri, "file:") },
@@ -28,12 +28,12 @@ func linked(src string, documents map[string]string, portable bool) (*workflow.D
 			return append(findings, l.Findings()...)
 		},
 	}
-	def, findings := check.Source([]byte("document: {dsl: '1.0.3', namespace: n, name: w, version: '1.0.0'}\n"+src), o)
+	_, findings := check.Source([]byte("document: {dsl: '1.0.3', namespace: n, name: w, version: '1.0.0'}\n"+src), o)
 	var out []string
 	for _, f := range findings {
 		out = append(out, f.Format("w.yaml"))
 	}
-	return def, strings.Join(out, "\n")
+	return strings.Join(out, "\n")
 }
 
 // DSL 84, 206, D23, D24: the body of an attached function is checked in its own
@@ -64,7 +64,7 @@ do:
 		"file:g.yaml":      "set: {x: '${ $secrets.token }'}\ninput: {from: .a.b(}\n",
 		"https://h/s.json": `{"type": "nonsense"}`,
 	}
-	_, got := linked(src, documents, false)
+	got := linked(src, documents, false)
 	want := []string{
 		"w.yaml:4:", "mistake in use.authentications, where it stands",
 		"w.yaml:8:", "the arguments of https://h/f.yaml: /n",
@@ -94,7 +94,7 @@ do:
 // What is portable of an attached document is its author's matter.
 func TestAttachedDocumentsAndPortability(t *testing.T) {
 	t.Parallel()
-	_, got := linked("do:\n  - a: {call: 'https://h/f.yaml', with: {}}\n", map[string]string{
+	got := linked("do:\n  - a: {call: 'https://h/f.yaml', with: {}}\n", map[string]string{
 		"https://h/f.yaml": "call: noop\nmetadata: {downbeat: {interrupted: fault}}\n",
 	}, true)
 	want := "w.yaml:3:15: hint: a function sees its arguments as input and $context read-only; runtimes differ (portable/function-scope)"

@@ -185,7 +185,7 @@ func (g *repositories) credentials(ctx context.Context, where string, policy *au
 // network tells errors of git that say nothing about the repository.
 var network = regexp.MustCompile(`(?i)could not resolve host|couldn't connect|failed to connect|connection (refused|timed out|reset)|operation timed out|network is unreachable|unable to connect|no route to host|the requested url returned error: (5\d\d|429)|early eof`)
 
-var noGit = &failure{"git", "there is no git on this machine to read the repository with", "install git, or name the catalogue by https or file"}
+var errNoGit = &failure{"git", "there is no git on this machine to read the repository with", "install git, or name the catalogue by https or file"}
 
 // run runs git in a repository of the cache. It never asks anybody anything.
 func (g *repositories) run(ctx context.Context, dir string, environment []string, args ...string) ([]byte, error) {
@@ -193,10 +193,10 @@ func (g *repositories) run(ctx context.Context, dir string, environment []string
 	if program == "" {
 		var err error
 		if program, err = exec.LookPath("git"); err != nil {
-			return nil, noGit
+			return nil, errNoGit
 		}
 	}
-	cmd := exec.CommandContext(ctx, program, append([]string{"-c", "protocol.ext.allow=never", "-c", "core.hooksPath=" + os.DevNull, "-c", "gc.auto=0"}, args...)...)
+	cmd := exec.CommandContext(ctx, program, append([]string{"-c", "protocol.ext.allow=never", "-c", "core.hooksPath=" + os.DevNull, "-c", "gc.auto=0"}, args...)...) //nolint:gosec // a URI is behind --, and a ref is checked
 	cmd.Dir = dir
 	cmd.Env = append(clean(g.l.o.Environ), "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=true", "SSH_ASKPASS=true", "LC_ALL=C", "GIT_DIR="+dir)
 	if !strings.Contains(strings.Join(g.l.o.Environ, "\n"), "GIT_SSH") {
@@ -215,7 +215,7 @@ func (g *repositories) run(ctx context.Context, dir string, environment []string
 		return out.Bytes(), nil
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, noGit
+		return nil, errNoGit
 	}
 	said := strings.TrimSpace(problems.String())
 	if said == "" {

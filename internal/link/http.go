@@ -122,7 +122,8 @@ func github(kind string, parts []string) []string {
 // gitlab takes group/…/project[/-/tree/ref]/path apart. Without /-/ a project is
 // told from the path behind it by the layout of catalogues, or has two parts.
 func gitlab(kind string, u *url.URL, parts []string) []string {
-	project, file, ref := "", "", "HEAD"
+	var project, file string
+	ref := "HEAD"
 	if before, after, ok := strings.Cut(u.Path, "/-/"); ok {
 		kind, rest, _ := strings.Cut(after, "/")
 		if kind != "tree" && kind != "blob" {
