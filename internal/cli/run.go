@@ -172,6 +172,9 @@ func (a *app) accept(ctx context.Context, file string, nf nodeFlags) (*workflow.
 	invalid, unsupported := f.Count(workflow.SeverityError), f.Count(workflow.SeverityUnsupported)
 	if def == nil || invalid+unsupported > 0 {
 		f.Show(a.err, a.term.Style, workflow.SeverityError, workflow.SeverityUnsupported)
+		if f.Unlinked() {
+			return nil, report.Author{}, usage("", "what %s names elsewhere cannot be had (%s); nothing was started", file, progress.Plural(invalid, "error"))
+		}
 		if invalid > 0 || def == nil {
 			return nil, report.Author{}, usage("", "%s is no valid workflow (%s); nothing was started", file, progress.Plural(invalid, "error"))
 		}

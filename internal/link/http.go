@@ -47,6 +47,8 @@ func refused(ctx context.Context, err error) error {
 	}
 	f := &failure{"refused", p.Detail, ""}
 	switch {
+	case strings.HasPrefix(p.Title, "Secret "): // of ours, not the server's
+		f.rule = "authentication"
 	case p.Status == http.StatusNotFound || p.Status == http.StatusGone:
 		f.rule = "missing"
 	case p.Status == http.StatusUnauthorized || p.Status == http.StatusForbidden:

@@ -63,7 +63,10 @@ func Show(w io.Writer, k executor.Kind) error {
 	if k.Version != "" {
 		b.WriteString(":" + k.Version)
 	}
-	b.WriteString("\n" + k.Summary + "\n")
+	b.WriteString("\n")
+	if k.Summary != "" {
+		b.WriteString(k.Summary + "\n")
+	}
 	table(&b, "Arguments", k.Schema)
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -30,6 +30,18 @@ func (f Findings) Count(s workflow.Severity) int {
 	return n
 }
 
+// Unlinked reports that all errors are about what stands elsewhere and could
+// not be attached: the definition itself may be right.
+func (f Findings) Unlinked() bool {
+	n := 0
+	for _, x := range f.List {
+		if x.Severity == workflow.SeverityError && strings.HasPrefix(x.Rule, "link/") {
+			n++
+		}
+	}
+	return n > 0 && n == f.Count(workflow.SeverityError)
+}
+
 // Show writes the findings of one of the severities, each with its source line.
 func (f Findings) Show(w io.Writer, p progress.Palette, severities ...workflow.Severity) {
 	lines := strings.Split(string(f.Source), "\n")

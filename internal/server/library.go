@@ -55,6 +55,7 @@ func (l *library) find(ctx context.Context, id string) (*workflow.Definition, er
 	}
 	whole, _ := workflow.Decode(def.Source) // linking changes it; what fails is tried again from the start
 	for _, f := range l.links.Link(ctx, whole, l.dir) {
+		f.File = link.File(l.dir, f.File)
 		if f.Severity == workflow.SeverityError {
 			return nil, &engine.InvalidError{Workflow: id, Findings: []workflow.Finding{f}, Reason: "workflow " + id + " cannot be linked: " + f.Format(l.files[def])}
 		}
