@@ -2,9 +2,9 @@ package asyncapi_test
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -60,10 +60,11 @@ var everyProtocol = []string{"http", "ws", "nats", "redis", "kafka", "amqp", "mq
 func TestServersThatBreak(t *testing.T) {
 	t.Parallel()
 	garbage := make([]byte, 4096)
-	_, _ = rand.Read(garbage)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(garbage)
 	for name, do := range map[string]func(net.Conn){
 		"closes": func(net.Conn) {},
 		"garbage": func(c net.Conn) {
+			_, _ = c.Read(make([]byte, 512))
 			_, _ = c.Write(garbage)
 			_, _ = io.Copy(io.Discard, c)
 		},

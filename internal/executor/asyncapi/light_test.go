@@ -131,10 +131,13 @@ func TestWebSocket(t *testing.T) {
 
 // DSL 73-77 over HTTP, by a document of version 2 in JSON.
 func TestHTTP(t *testing.T) {
+	var mu sync.Mutex
 	var got []string
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet {
 			b, _ := io.ReadAll(r.Body)
+			mu.Lock()
+			defer mu.Unlock()
 			got = append(got, r.Method+" "+r.URL.Path+" "+r.Header.Get("Content-Type")+" "+r.Header.Get("Tenant")+" "+r.Header.Get("Idempotency-Key")+" "+string(b))
 			return
 		}

@@ -189,9 +189,11 @@ func (m *mqttLink) write(p *packet) error {
 	return m.wire.write(m.conn, p)
 }
 
+var errNoAnswer = fmt.Errorf("the server did not answer within %s", answerTimeout)
+
 // ask sends a packet and waits for its answer.
 func (m *mqttLink) ask(ctx context.Context, p *packet, kinds ...byte) (*packet, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, answerTimeout, errNoAnswer)
 	defer cancel()
 	if err := m.write(p); err != nil {
 		return nil, m.why(err)

@@ -2,6 +2,7 @@ package asyncapi
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strings"
 	"time"
@@ -77,9 +78,12 @@ func publishNATS(ctx context.Context, l *link, m *message) error {
 
 // settled waits until the server has taken all that was sent.
 func settled(ctx context.Context, c *nats.Conn) error {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, answerTimeout, errNoAnswer)
 	defer cancel()
 	if err := c.FlushWithContext(ctx); err != nil {
+		if errors.Is(context.Cause(ctx), errNoAnswer) {
+			return errNoAnswer
+		}
 		return err
 	}
 	return c.LastError()

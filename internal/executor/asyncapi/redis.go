@@ -5,11 +5,21 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 )
 
+// quiet keeps the library from writing to the terminal: what goes wrong is the task's fault.
+var quiet = sync.OnceFunc(func() { redis.SetLogger(silence{}) })
+
+type silence struct{}
+
+// Printf implements the library's logger.
+func (silence) Printf(context.Context, string, ...any) {}
+
 func (l *link) redis() (*redis.Client, error) {
+	quiet()
 	user, password := l.credentials()
 	database := 0
 	if p := strings.Trim(l.channel.server.path, "/"); p != "" {
@@ -19,7 +29,7 @@ func (l *link) redis() (*redis.Client, error) {
 		}
 	}
 	return redis.NewClient(&redis.Options{
-		Addr: l.address("6379"), Username: user, Password: password, DB: database, Protocol: 2, MaxRetries: -1,
+		Addr: l.address("6379"), Username: user, Password: password, DB: database, Protocol: 2, MaxRetries: -1, DialerRetries: 1,
 		DisableIdentity: true, ContextTimeoutEnabled: true, PoolSize: 1,
 		Dialer: func(ctx context.Context, _, address string) (net.Conn, error) { return l.dial(ctx, address) },
 	}), nil
