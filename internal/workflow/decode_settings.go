@@ -127,8 +127,10 @@ func (d *decoder) taskSettings(n *source.Node) *TaskSettings {
 	if !d.properties(n, at{"downbeat", "metadata.downbeat", "D38"}, false, taskKeys) {
 		return nil
 	}
-	s := &TaskSettings{Pos: n.Pos, Interrupted: "repeat", Workspace: d.str(n.Field("workspace"), setting("workspace"), someText), Resources: valueOf(n.Field("resources")), Cache: valueOf(n.Field("cache")),
-		Registry: d.str(n.Field("registry"), setting("registry"), someText)}
+	s := &TaskSettings{
+		Pos: n.Pos, Interrupted: "repeat", Workspace: d.str(n.Field("workspace"), setting("workspace"), someText), Resources: valueOf(n.Field("resources")),
+		Cache: valueOf(n.Field("cache")), Registry: d.str(n.Field("registry"), setting("registry"), someText),
+	}
 	if on := n.Field("on"); on != nil {
 		mapOf(scalarText)(d, on, setting("on"))
 		s.On = map[string]string{}

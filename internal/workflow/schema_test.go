@@ -51,7 +51,7 @@ var looser = map[string]string{
 	`/run/workflow/version removed$`:                                           "DSL 141: the version defaults to latest",
 	`/error(s/[^/]+)?/status = "\${ .x }"$`:                                    "DSL 91: an expression for the status, with a hint",
 	`/(hours|minutes|seconds) = "\${ .x }"$`:                                   "DSL 202: expressions inside a duration, with a hint",
-	`/greet/with/(arguments = \[\]|proto removed)$`:                             "DSL 68, DSL 70: a server with reflection needs no document, and a client may stream; with a finding of validate --portable",
+	`/greet/with/(arguments = \[\]|proto removed)$`:                            "DSL 68, DSL 70: a server with reflection needs no document, and a client may stream; with a finding of validate --portable",
 	`/message/payload = `:                                                      "DSL 75: the text lets a payload be anything",
 	`/for/in/[0-9] = `:                                                         "DSL 98: lists of other things than maps, with a hint",
 }

@@ -2,13 +2,16 @@ package container_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -34,6 +37,7 @@ type fake struct {
 	// hangs is the kind of call that is never answered.
 	hangs string
 	begun chan struct{}
+	auth  string // what the last pull came with
 	// prints is the container's log, without its frames.
 	prints string
 }
@@ -69,6 +73,9 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		<-r.Context().Done()
 		return
+	}
+	if kind == "POST /images/create" {
+		f.auth = r.Header.Get("X-Registry-Auth")
 	}
 	answer, status := f.answer(call, r)
 	broken := f.breaks[kind] > 0
@@ -128,10 +135,10 @@ func (f *fake) count(kind string) (n int) {
 	return n
 }
 
-func (f *fake) execute(t *testing.T, ctx context.Context, arguments object) (any, error) { //nolint:revive // as the other helpers have it
+func (f *fake) execute(t *testing.T, ctx context.Context, arguments object, environment ...string) (any, error) { //nolint:revive // as the other helpers have it
 	t.Helper()
 	ignore := goleak.IgnoreCurrent()
-	e := container.New(container.Config{Environment: []string{"DOCKER_HOST=" + f.host}, Patience: 200 * time.Millisecond, Grace: time.Millisecond})
+	e := container.New(container.Config{Environment: append(environment, "DOCKER_HOST="+f.host), Patience: 200 * time.Millisecond, Grace: time.Millisecond})
 	r, log := executortest.Request(t, "container", with(object{"image": "x", "pullPolicy": "never", "lifetime": object{"cleanup": "always"}}, arguments))
 	r.Grace = time.Millisecond
 	result, err := e.Execute(ctx, r)
@@ -216,6 +223,48 @@ func TestNoEngineAtAll(t *testing.T) {
 			_, err = f.execute(t, t.Context(), nil)
 			if p := executortest.CheckProblem(t, err); p.Type != event.TypePrefix+event.Runtime || p.Title != "No container engine" && p.Title != "Container not found" {
 				t.Errorf("got %s: %s", p.Title, p.Detail)
+			}
+		})
+	}
+}
+
+// The credentials of docker login, where a helper keeps them: for one registry,
+// or for all; a helper that knows nothing, or is not there, is no mistake.
+func TestCredentialHelpers(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the helpers of this test are scripts of sh")
+	}
+	dir := t.TempDir()
+	write := func(name, text string, mode os.FileMode) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	script := func(name, body string) { write("docker-credential-"+name, "#!/bin/sh\nread server\n"+body+"\n", 0o700) }
+	script("one", `echo "{\"ServerURL\":\"$server\",\"Username\":\"me\",\"Secret\":\"at $server\"}"`)
+	script("token", `echo '{"Username":"<token>","Secret":"identity"}'`)
+	script("empty", `echo "credentials not found in native keychain"; exit 1`)
+	script("broken", `echo "out of order" >&2; exit 1`)
+	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
+	for name, c := range map[string]struct{ image, config, want string }{
+		"of the registry":   {"r.example.com/x", `{"credsStore":"broken","credHelpers":{"r.example.com":"one"}}`, `{"username":"me","password":"at r.example.com","serveraddress":"r.example.com"}`},
+		"of all":            {"x", `{"credsStore":"one"}`, `{"username":"me","password":"at https://index.docker.io/v1/","serveraddress":"https://index.docker.io/v1/"}`},
+		"a token":           {"r.example.com/x", `{"credsStore":"token"}`, `{"serveraddress":"r.example.com","identitytoken":"identity"}`},
+		"nothing known":     {"r.example.com/x", `{"credsStore":"empty"}`, ``},
+		"nothing, but file": {"r.example.com/x", `{"credsStore":"broken","auths":{"r.example.com":{"auth":"bWU6cHc="}}}`, `{"username":"me","password":"pw","serveraddress":"r.example.com"}`},
+		"not there":         {"r.example.com/x", `{"credsStore":"nobody"}`, ``},
+		"no name":           {"r.example.com/x", `{"credsStore":"../one"}`, ``},
+	} {
+		t.Run(name, func(t *testing.T) {
+			write("config.json", c.config, 0o600)
+			f := newFake(t)
+			if _, err := f.execute(t, t.Context(), object{"image": c.image, "pullPolicy": "always", "command": "true"}, "DOCKER_CONFIG="+dir); err != nil {
+				t.Fatal(err)
+			}
+			got, err := base64.URLEncoding.DecodeString(f.auth)
+			if err != nil || string(got) != c.want {
+				t.Errorf("got %s, %v; want %s", got, err, c.want)
 			}
 		})
 	}
