@@ -42,6 +42,15 @@ func startShell(t *testing.T, shims string) *shell {
 		}
 	}
 	copyExamples(t, s.dir)
+	env := goEnv(t)
+	// Programs of workflows do not inherit GOCACHE; they find it in their home.
+	cache := filepath.Join(home, ".cache")
+	if err := os.MkdirAll(cache, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(strings.TrimPrefix(env[0], "GOCACHE="), filepath.Join(cache, "go-build")); err != nil {
+		t.Fatal(err)
+	}
 	commands, script, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +64,7 @@ func startShell(t *testing.T, shims string) *shell {
 	cmd.Dir = s.dir
 	cmd.ExtraFiles = []*os.File{codes, commands}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Env = append(goEnv(t), "PATH="+shims+":"+bin+":"+environ("PATH"), "HOME="+home, "PWD="+s.dir, "NO_COLOR=1", "TZ=UTC",
+	cmd.Env = append(env, "PATH="+shims+":"+bin+":"+environ("PATH"), "HOME="+home, "PWD="+s.dir, "NO_COLOR=1", "TZ=UTC",
 		"XDG_DATA_HOME="+filepath.Join(home, "data"), "XDG_CONFIG_HOME="+filepath.Join(home, "config"), "TMPDIR="+s.out)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
