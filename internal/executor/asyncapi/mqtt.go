@@ -364,14 +364,14 @@ func (s *mqttSource) acknowledge(ctx context.Context) error {
 	return err
 }
 
-// stalls: servers let 10 to 100 messages be unacknowledged, some only one; how
-// many, they do not say.
+// stalls: servers let 10 to 100 messages be unacknowledged; how many, they do
+// not say. Fewer is a rare setting, and then it goes on slowly.
 func (s *mqttSource) stalls() time.Duration {
 	switch n := len(s.unacknowledged); {
 	case n == 0:
 		return 0
 	case n < 10:
-		return time.Second
+		return 10 * time.Second
 	}
 	return 250 * time.Millisecond
 }
