@@ -51,10 +51,16 @@ func Digest(b []byte) string {
 // returns no definition when a finding is an error.
 func Decode(src []byte) (*workflow.Definition, []workflow.Finding) {
 	main, list, err := Split(src)
-	if err != nil {
-		return nil, []workflow.Finding{{Pos: workflow.Pos{Line: 1, Col: 1}, Rule: "link/broken", Message: err.Error()}}
-	}
 	def, findings := workflow.Decode(main)
+	if err != nil {
+		def, findings = nil, []workflow.Finding{{Pos: workflow.Pos{Line: 1, Col: 1}, Rule: "link/broken", Message: err.Error()}}
+	}
+	if def == nil && len(main) < len(src) {
+		// An author may begin a document with a line like ours, behind a comment.
+		if plain, more := workflow.Decode(src); plain != nil {
+			return plain, more
+		}
+	}
 	if def == nil || len(list) == 0 {
 		return def, findings
 	}
@@ -123,7 +129,7 @@ func Split(src []byte) (main []byte, list []workflow.Attachment, err error) {
 			}
 			a, err := read(doc)
 			if err != nil {
-				return nil, nil, fmt.Errorf("attachment %d of the definition: %w", i+1, err)
+				return src[:n], nil, fmt.Errorf("attachment %d of the definition: %w", i+1, err)
 			}
 			list = append(list, a)
 		}

@@ -99,6 +99,26 @@ func TestPlainDefinitionStaysAsItIs(t *testing.T) {
 	}
 }
 
+// An author can write what he likes: a plain source that looks like a linked one is read as it is.
+func TestSourceThatLooksLinked(t *testing.T) {
+	t.Parallel()
+	line, task := "--- # downbeat: attached to the 3 bytes above\n", "do:\n  - a: {set: {x: 1}}\n"
+	for _, src := range []string{
+		"# x\n" + line + head + task,
+		"# x\n" + line + "kind: x\n" + head + task,
+		line + head + task,
+	} {
+		plain, _ := workflow.Decode([]byte(src))
+		def, findings := bundle.Decode([]byte(src))
+		if (def == nil) != (plain == nil) || plain != nil && (def.Digest != plain.Digest || def.Linked != nil) {
+			t.Errorf("%q: %s", src, said(findings))
+		}
+	}
+	if main, list, err := bundle.Split([]byte("# xyz\n" + line + "kind: x\n")); len(main) != len("# xyz\n"+line+"kind: x\n") || list != nil || err != nil {
+		t.Errorf("%q, %v, %v", main, list, err)
+	}
+}
+
 func TestJoinAndSplitAreInverse(t *testing.T) {
 	text := rapid.StringOfN(rapid.RuneFrom([]rune("ab :-#|>'\"\\{}\n\n\t\u00e9\u2028\u0085\r\ufeff\x07")), 0, 60, -1)
 	rapid.Check(t, func(t *rapid.T) {
@@ -256,6 +276,38 @@ do:
 	}
 	if f := again.FindFunction("ping:1.0.0"); f == nil || f.Call.Name != "https://h/c/functions/pong/1.0.0/function.yaml" {
 		t.Error("a relative name of a function is not resolved in its own document")
+	}
+}
+
+// A catalogue is the workflow's own, also where a function from elsewhere names it.
+func TestCatalogueInAFunctionFromElsewhere(t *testing.T) {
+	def, findings := link(t, head+"use: {catalogs: {own: {endpoint: ./house}}}\ndo: [{a: {call: 'https://h/f.yaml'}}]\n", map[string]string{
+		"https://h/f.yaml":                           "call: g:1.0.0@own\n",
+		"file:house/functions/g/1.0.0/function.yaml": "set: {x: 1}\n",
+	})
+	if len(findings) > 0 || len(def.Linked) != 2 {
+		t.Errorf("%d attached: %s", len(def.Linked), said(findings))
+	}
+}
+
+// D23: a function of the workflow stands before one of a catalogue or a URI, a
+// protocol before both, and name:version without a catalogue is the runtime's.
+func TestWhatIsNotWanted(t *testing.T) {
+	def, findings := link(t, head+`use:
+  catalogs: {c: {endpoint: 'https://h'}}
+  functions:
+    'f:1.0.0@c': {set: {x: 1}}
+    'https://h/f.yaml': {set: {x: 1}}
+do:
+  - a: {call: 'f:1.0.0@c'}
+  - b: {call: 'https://h/f.yaml'}
+  - c: {call: 'noop:1.0.0'}
+  - d: {call: 'noop:1.0.0@default'}
+  - e: {call: http, with: {method: get, endpoint: 'https://h'}}
+  - f: {call: openapi, with: {document: {endpoint: 'https://h/api.json'}, operationId: x}}
+`, nil)
+	if len(findings) > 0 || def.Linked != nil {
+		t.Errorf("%d attached: %s", len(def.Linked), said(findings))
 	}
 }
 

@@ -86,7 +86,7 @@ do:
 			t.Errorf("no finding %s … %s in\n%s", want[i], want[i+1], got)
 		}
 	}
-	if strings.Contains(got, "w.yaml:10:") || strings.Count(got, "w.yaml:4:") != 1 || strings.Contains(got, "g.yaml:1:14: warning: this function from elsewhere") {
+	if strings.Contains(got, "w.yaml:10:") || strings.Count(got, "w.yaml:4:") != 1 || strings.Contains(got, "f.yaml:4:52: error") || strings.Contains(got, "g.yaml:1:14: warning: this function from elsewhere") {
 		t.Errorf("more than is wrong:\n%s", got)
 	}
 }

@@ -99,7 +99,7 @@ func github(kind string, parts []string) []string {
 		repository, ref = name, tag
 	}
 	repository = strings.TrimSuffix(repository, ".git")
-	branch := ref == "" && len(rest) >= 2 && (rest[0] == "tree" || rest[0] == "blob")
+	branch := len(rest) >= 2 && (rest[0] == "tree" || rest[0] == "blob")
 	if branch {
 		ref, rest = rest[1], rest[2:]
 	}
