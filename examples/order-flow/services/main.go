@@ -1,5 +1,5 @@
 // Command services stands in for what surrounds a shop: a Kafka broker with
-// five orders, and stock, payment and courier by HTTP. Like good services they
+// orders, and stock, payment and courier by HTTP. Like good services they
 // remember the answer for every Idempotency-Key. What took effect stands under
 // /effects, the broker's description under /asyncapi.yaml.
 //
@@ -35,6 +35,7 @@ var orders = []string{
 	`{"id": "o-3", "item": "unicorn", "amount": 1, "cents": 100}`,
 	`{"id": "o-4", "item": "piano", "amount": 1, "cents": 50000}`,
 	`one lamp, please`,
+	`{"id": "o-1", "item": "lamp", "amount": 2, "cents": 9800}`,
 }
 
 func main() {
