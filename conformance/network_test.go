@@ -237,5 +237,5 @@ func TestEgressRules(t *testing.T) {
 	n.says(1, "127.0.0.1 is not among those allowed", s.URL, []string{"DOWNBEAT_ALLOW=*.example.com"})
 	n.write("rules.yaml", "deny: [127.0.0.0/8]\n")
 	n.says(1, "localhost is denied", strings.Replace(s.URL, "127.0.0.1", "localhost", 1), []string{"DOWNBEAT_CONFIG=rules.yaml"})
-	n.says(1, `egress rule "http://x": want a host name`, s.URL, []string{"DOWNBEAT_DENY=http://x"})
+	n.says(2, `egress rule "http://x": want a host name`, s.URL, []string{"DOWNBEAT_DENY=http://x"})
 }

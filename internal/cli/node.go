@@ -79,6 +79,9 @@ func (a *app) nodeConfig(f nodeFlags) (server.Config, error) {
 			a.notes.Warn(fmt.Sprintf("client certificate %s ended on %s; servers will refuse it", files.Certificate, x.NotAfter.UTC().Format("2006-01-02 15:04 UTC")))
 		}
 	}
+	if _, err := outbound.New(outbound.Config{Deny: a.conf.Deny, Allow: a.conf.Allow}); err != nil {
+		return server.Config{}, usage("deny and allow of the configuration (DOWNBEAT_DENY, DOWNBEAT_ALLOW) hold such rules", "%w", err)
+	}
 	c.HTTP = server.HTTP{Authorities: tls.Authorities, Certificates: tls.Certificates, Deny: a.conf.Deny, Allow: a.conf.Allow}
 	return c, nil
 }
