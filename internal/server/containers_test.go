@@ -83,6 +83,9 @@ func TestLeftOverContainers(t *testing.T) {
 		t.Fatal(got)
 	}
 	shut(t, node)
+	if len(e.made["downbeat.node"]) < 8 {
+		t.Errorf("the container has the labels %v, and no name of its data directory", e.made)
+	}
 	with := func(name, value string) map[string]string {
 		m := maps.Clone(e.made)
 		m[name] = value
