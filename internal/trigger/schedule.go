@@ -180,7 +180,7 @@ func (s *schedule) start(ctx context.Context, key string, due time.Time, input v
 	}
 	id, err := s.t.o.Runs.Start(ctx, engine.StartRequest{
 		Definition: s.def, Input: input, Trigger: trigger, Directory: s.t.o.Directory,
-		Labels:   map[string]string{"schedule": s.property, "due": due.UTC().Format(time.RFC3339)},
+		Labels:   map[string]string{"schedule": s.property, "due": due.UTC().Format(time.RFC3339Nano)},
 		KeyScope: "schedule", Key: s.name + " " + s.property + " " + key,
 	})
 	if err == nil {
