@@ -4,6 +4,7 @@ package asyncapi_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -56,7 +57,14 @@ func newRabbit(t *testing.T, a *authority) *rabbit {
 	r.start(t)
 	t.Cleanup(func() {
 		r.kill()
-		_ = exec.Command("epmd", "-port", r.ports[2], "-kill").Run() // the daemon that Erlang leaves
+		// The daemon that Erlang leaves ends when it knows that the server is gone.
+		for range 100 {
+			if out, err := exec.Command("epmd", "-port", r.ports[2], "-kill").CombinedOutput(); errors.Is(err, exec.ErrNotFound) || strings.Contains(string(out), "Killed") {
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		t.Error("epmd is left")
 	})
 	return r
 }
