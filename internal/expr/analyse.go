@@ -250,7 +250,11 @@ func compileError(src string, err error) error {
 	for _, prefix := range []string{"function not defined: ", "variable not defined: ", "label not defined: "} {
 		if name, ok := strings.CutPrefix(msg, prefix); ok {
 			word, _, _ := strings.Cut(name, "/")
-			return &SyntaxError{Offset: find(src, word), Message: strings.TrimSuffix(prefix, ": ") + ": " + strings.TrimLeft(name, "_")}
+			hint := ""
+			if strings.HasPrefix(prefix, "function") {
+				hint = meant(name)
+			}
+			return &SyntaxError{Offset: find(src, word), Message: prefix + strings.TrimLeft(name, "_") + hint}
 		}
 	}
 	return &SyntaxError{Message: msg}
