@@ -19,6 +19,7 @@ import (
 const (
 	maxCached      = 64 << 20
 	maxCachedNames = 2000
+	leftGit        = 24 * time.Hour // a repository of a linking that does not go on any more
 )
 
 // cache keeps documents by their digest, and for each URI which one was there
@@ -41,6 +42,9 @@ type entry struct {
 
 func (c *cache) names() string     { return filepath.Join(c.dir, "names") }
 func (c *cache) documents() string { return filepath.Join(c.dir, "documents") }
+
+// repositories is where linkings fetch repositories into, each its own.
+func (c *cache) repositories() string { return filepath.Join(c.dir, "git") }
 
 func (c *cache) nameFile(key string) string {
 	sum := sha256.Sum256([]byte(key))
@@ -143,12 +147,23 @@ func (c *cache) tidy() {
 		}
 		kept[strings.TrimPrefix(n.Digest, "sha256:")] = true
 	}
+	c.tidyRepositories()
 	documents, _ := os.ReadDir(c.documents())
 	for _, f := range documents {
 		info, err := f.Info()
 		// Another process may be about to name a young one.
 		if err == nil && !kept[f.Name()] && c.clock.Now().Sub(info.ModTime()) > time.Hour {
 			_ = os.Remove(filepath.Join(c.documents(), f.Name()))
+		}
+	}
+}
+
+// tidyRepositories removes those of linkings that were killed.
+func (c *cache) tidyRepositories() {
+	dirs, _ := os.ReadDir(c.repositories())
+	for _, d := range dirs {
+		if info, err := d.Info(); err == nil && c.clock.Now().Sub(info.ModTime()) > leftGit {
+			_ = os.RemoveAll(filepath.Join(c.repositories(), d.Name())) // tried again next time
 		}
 	}
 }

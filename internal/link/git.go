@@ -4,15 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -24,19 +21,38 @@ import (
 )
 
 // repositories reads files of git repositories, by the git of this machine: it
-// knows every transport, and the user's keys and proxies.
+// knows every transport, and the user's keys and proxies. They are of one
+// linking and go with it: git does not share a shallow repository between
+// processes, and what was read of one is among the documents of the cache.
 type repositories struct {
 	l  *Linker
 	mu sync.Mutex
-	by map[string]*repository // by address and ref
+	by map[string]*repository // by address
 }
 
-// repository is one ref of a repository, fetched once for each linker.
+// repository is what was fetched of one, in a directory of its own.
 type repository struct {
-	mu     sync.Mutex
-	dir    string // a bare repository of the cache
+	mu   sync.Mutex
+	dir  string
+	refs map[string]fetched
+}
+
+// fetched is a ref, fetched once.
+type fetched struct {
 	commit string
 	err    error
+}
+
+// remove removes the repositories.
+func (g *repositories) remove() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, r := range g.by {
+		if r.dir != "" {
+			_ = os.RemoveAll(r.dir) // the cache removes what is left
+		}
+	}
+	clear(g.by)
 }
 
 // grace is how long git has to end after it was told to.
@@ -47,108 +63,106 @@ const grace = 3 * time.Second
 func (g *repositories) read(ctx context.Context, kind, uri string, policy *authentication) (document, error) {
 	address, file, _ := strings.Cut(uri, "#")
 	file = functionFile(kind, strings.Trim(file, "/"))
-	r, err := g.open(ctx, address, policy)
+	dir, head, err := g.open(ctx, address, policy)
 	if err != nil {
 		return document{}, err
 	}
 	where, ref := bundle.Repository(address)
-	size, err := g.run(ctx, r.dir, nil, "cat-file", "-s", r.commit+":"+file)
+	size, err := g.run(ctx, dir, nil, "cat-file", "-s", head+":"+file)
 	if err != nil {
 		return document{}, &failure{"missing", fmt.Sprintf("the repository %s has no file %s at %s", shown(where), file, cmp.Or(ref, "its head")), ""}
 	}
 	if n, err := strconv.Atoi(strings.TrimSpace(string(size))); err != nil || n > bundle.MaxBytes {
 		return document{}, &failure{"size", fmt.Sprintf("the file %s of %s has %d bytes; at most %d are read", file, shown(where), n, bundle.MaxBytes), ""}
 	}
-	content, err := g.run(ctx, r.dir, nil, "cat-file", "blob", r.commit+":"+file)
+	content, err := g.run(ctx, dir, nil, "cat-file", "blob", head+":"+file)
 	if err != nil {
 		return document{}, err
 	}
-	return document{content: content, uri: shown(where) + "@" + r.commit + "#" + file}, nil
+	return document{content: content, uri: shown(where) + "@" + head + "#" + file}, nil
 }
 
 // list is the functions of a catalogue in a repository: name and version of each.
 func (g *repositories) list(ctx context.Context, address string, policy *authentication) ([]Function, error) {
-	address, dir, _ := strings.Cut(address, "#")
-	r, err := g.open(ctx, address, policy)
+	address, below, _ := strings.Cut(address, "#")
+	dir, head, err := g.open(ctx, address, policy)
 	if err != nil {
 		return nil, err
 	}
-	out, err := g.run(ctx, r.dir, nil, "ls-tree", "-r", "-z", "--name-only", r.commit)
+	out, err := g.run(ctx, dir, nil, "ls-tree", "-r", "-z", "--name-only", head)
 	if err != nil {
 		return nil, err
 	}
-	return listFiles(strings.Split(string(out), "\x00"), strings.Trim(dir, "/")), nil
+	return listFiles(strings.Split(string(out), "\x00"), strings.Trim(below, "/")), nil
 }
 
 // open fetches a ref, once; a commit that is here already is not asked for.
-func (g *repositories) open(ctx context.Context, address string, policy *authentication) (*repository, error) {
-	key := policy.key + address
+func (g *repositories) open(ctx context.Context, address string, policy *authentication) (dir, head string, err error) {
+	where, ref := bundle.Repository(address)
+	if !plainRef.MatchString(ref) {
+		return "", "", &failure{"uri", fmt.Sprintf("%q is no name of a branch, tag or commit", ref), ""}
+	}
 	g.mu.Lock()
-	r := g.by[key]
+	r := g.by[policy.key+where]
 	if r == nil {
-		r = &repository{}
-		g.by[key] = r
+		r = &repository{refs: map[string]fetched{}}
+		g.by[policy.key+where] = r
 	}
 	g.mu.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.commit == "" && r.err == nil {
-		if r.err = g.fetch(ctx, r, address, policy); ctx.Err() != nil {
-			err := r.err
-			r.err = nil // the next one may have more time
-			return nil, err
+	f, known := r.refs[ref]
+	if !known {
+		if f.commit, f.err = g.fetch(ctx, r, where, ref, policy); ctx.Err() == nil { // the next one may have more time
+			r.refs[ref] = f
 		}
 	}
-	return r, r.err
+	return r.dir, f.commit, f.err
 }
 
-func (g *repositories) fetch(ctx context.Context, r *repository, address string, policy *authentication) error {
-	where, ref := bundle.Repository(address)
-	if !plainRef.MatchString(ref) {
-		return &failure{"uri", fmt.Sprintf("%q is no name of a branch, tag or commit", ref), ""}
-	}
-	if err := g.prepare(ctx, r, where, policy); err != nil {
-		return err
+func (g *repositories) fetch(ctx context.Context, r *repository, where, ref string, policy *authentication) (string, error) {
+	if err := g.prepare(ctx, r); err != nil {
+		return "", err
 	}
 	if commit.MatchString(ref) {
 		if _, err := g.run(ctx, r.dir, nil, "cat-file", "-e", ref+"^{commit}"); err == nil {
-			r.commit = ref
-			return nil
+			return ref, nil
 		}
 	}
 	environment, err := g.credentials(ctx, where, policy)
 	if err != nil {
-		return err
+		return "", err
 	}
-	sum := sha256.Sum256([]byte(ref))
-	local := "refs/downbeat/" + hex.EncodeToString(sum[:8])
-	_, err = g.run(ctx, r.dir, environment, "fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", "--force",
+	local := fmt.Sprintf("refs/downbeat/%d", len(r.refs))
+	_, err = g.run(ctx, r.dir, environment, "fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules",
 		"--", strings.TrimPrefix(where, "git+"), cmp.Or(ref, "HEAD")+":"+local)
 	if err != nil {
-		return err
+		return "", err
 	}
 	out, err := g.run(ctx, r.dir, nil, "rev-parse", "--verify", "--quiet", local+"^{commit}")
-	r.commit = strings.TrimSpace(string(out))
-	return err
+	return strings.TrimSpace(string(out)), err
 }
 
 var plainRef = regexp.MustCompile(`^([A-Za-z0-9_][A-Za-z0-9_./+-]*)?$`)
 
-// prepare makes the repository of the cache that an address is fetched into.
-func (g *repositories) prepare(ctx context.Context, r *repository, where string, policy *authentication) error {
-	sum := sha256.Sum256([]byte(policy.key + where))
-	base := g.l.cache.dir
-	if base == "" {
-		base = filepath.Join(os.TempDir(), "downbeat-"+strconv.Itoa(os.Getuid()))
-	}
-	r.dir = filepath.Join(base, "git", hex.EncodeToString(sum[:16]))
-	if exists(filepath.Join(r.dir, "HEAD")) {
+// prepare makes the repository that is fetched into.
+func (g *repositories) prepare(ctx context.Context, r *repository) error {
+	if r.dir != "" {
 		return nil
 	}
-	if err := os.MkdirAll(r.dir, 0o700); err != nil {
-		return fmt.Errorf("make the cache of git: %w", err)
+	base := ""
+	if g.l.cache.dir != "" {
+		base = g.l.cache.repositories()
+		if err := os.MkdirAll(base, 0o700); err != nil {
+			return fmt.Errorf("make a directory for git: %w", err)
+		}
 	}
-	_, err := g.run(ctx, r.dir, nil, "init", "--bare", "--quiet", ".")
+	dir, err := os.MkdirTemp(base, "downbeat-*")
+	if err != nil {
+		return fmt.Errorf("make a directory for git: %w", err)
+	}
+	r.dir = dir
+	_, err = g.run(ctx, dir, nil, "init", "--bare", "--quiet", "--template=", ".")
 	return err
 }
 

@@ -8,11 +8,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/downbeat-dev/downbeat/internal/link"
 	"github.com/downbeat-dev/downbeat/internal/secret"
+	"github.com/downbeat-dev/downbeat/internal/workflow"
 )
 
 // git runs git in dir as a person would, apart from this machine's own configuration.
@@ -97,6 +99,31 @@ func TestGit(t *testing.T) {
 	}
 	if _, said := linked(t, linker(t, link.Options{Git: filepath.Join(parent, "no-git")}), "", catalogue("'"+bare+"'", "greet:1.0.0@own")); !strings.Contains(said, "there is no git on this machine") {
 		t.Errorf("without git: %s", said)
+	}
+}
+
+// Processes that share a cache do not stand in each other's way.
+func TestGitIsShared(t *testing.T) {
+	t.Parallel()
+	parent := repositoryOf(t)
+	bare, cache := "git+file://"+filepath.Join(parent, "catalogue.git"), t.TempDir()
+	said := make([]string, 8)
+	var all sync.WaitGroup
+	for i := range said {
+		def, _ := workflow.Decode([]byte(catalogue("'"+bare+"'", "greet:1.0.0@own")))
+		l := linker(t, link.Options{Cache: cache})
+		all.Go(func() {
+			for _, f := range l.Link(t.Context(), def, "") {
+				said[i] += f.Format("w.yaml")
+			}
+		})
+	}
+	all.Wait()
+	if s := strings.Join(said, ""); s != "" {
+		t.Error(s)
+	}
+	if left, _ := filepath.Glob(filepath.Join(cache, "git", "*")); len(left) > 0 {
+		t.Errorf("repositories are left: %v", left)
 	}
 }
 

@@ -56,7 +56,6 @@ type Linker struct {
 	o      Options
 	client *outbound.Client
 	cache  cache
-	git    repositories
 }
 
 // New makes a Linker.
@@ -69,9 +68,7 @@ func New(o Options) (*Linker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare linking: %w", err)
 	}
-	l := &Linker{o: o, client: client, cache: cache{dir: o.Cache, clock: o.Clock}}
-	l.git.l, l.git.by = l, map[string]*repository{}
-	return l, nil
+	return &Linker{o: o, client: client, cache: cache{dir: o.Cache, clock: o.Clock}}, nil
 }
 
 // Close closes the connections that linking left open.
@@ -101,7 +98,8 @@ func (f *failure) unreachable() bool { return f.rule == "unreachable" || f.rule 
 // say what could not be attached, and why; without one of them that is an error
 // the definition is whole.
 func (l *Linker) Link(ctx context.Context, def *workflow.Definition, directory string) []workflow.Finding {
-	session := &session{l: l, def: def, directory: directory, authentications: map[*workflow.Auth]*authentication{}}
+	session := l.session(def, directory)
+	defer session.git.remove()
 	linking := bundle.Begin(def)
 	var findings []workflow.Finding
 	for {
@@ -168,9 +166,17 @@ type session struct {
 	l         *Linker
 	def       *workflow.Definition
 	directory string
+	git       repositories
 
 	mu              sync.Mutex
 	authentications map[*workflow.Auth]*authentication
+}
+
+func (l *Linker) session(def *workflow.Definition, directory string) *session {
+	return &session{
+		l: l, def: def, directory: directory, authentications: map[*workflow.Auth]*authentication{},
+		git: repositories{l: l, by: map[string]*repository{}},
+	}
 }
 
 // fetchAll fetches side by side, each name once; the answers stand as the wants do.
@@ -213,7 +219,7 @@ func (s *session) fetch(ctx context.Context, w bundle.Want) (document, error) {
 	defer cancel()
 	var d document
 	if bundle.Git(w.URI) {
-		d, err = s.l.git.read(within, w.Kind, w.URI, policy)
+		d, err = s.git.read(within, w.Kind, w.URI, policy)
 	} else {
 		d, err = s.l.get(within, w.Kind, w.URI, policy)
 	}
@@ -230,7 +236,7 @@ func (s *session) fetch(ctx context.Context, w bundle.Want) (document, error) {
 	case errors.As(err, &f) && f.rule == "missing" && w.Catalog != "":
 		if bundle.Git(w.URI) {
 			catalogue := strings.TrimSuffix(strings.TrimSuffix(w.URI, "functions/"+w.Function+"/"+w.Version+"/function.yaml"), "/")
-			if list, err := s.l.git.list(within, catalogue, policy); err == nil {
+			if list, err := s.git.list(within, catalogue, policy); err == nil {
 				f.allowed = others(list, w)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -301,9 +302,18 @@ func TestCacheIsBounded(t *testing.T) {
 	if err := os.Chtimes(filepath.Join(dir, "documents", "orphan"), past, past); err != nil {
 		t.Fatal(err)
 	}
+	for i := range 40 {
+		write(t, dir, map[string]string{fmt.Sprintf("git/%d/HEAD", i): ""})
+		if err := os.Chtimes(filepath.Join(dir, "git", strconv.Itoa(i)), past, past); err != nil {
+			t.Fatal(err)
+		}
+	}
 	url := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "set: {x: 1}\n") })
 	if _, said := linked(t, linker(t, link.Options{Cache: dir}), "", head+"do: [{a: {call: '"+url+"/f.yaml'}}]\n"); said != "" {
 		t.Fatal(said)
+	}
+	if left, _ := os.ReadDir(filepath.Join(dir, "git")); len(left) != 0 {
+		t.Errorf("%d repositories are left", len(left))
 	}
 	names, _ := os.ReadDir(filepath.Join(dir, "names"))
 	documents, _ := os.ReadDir(filepath.Join(dir, "documents"))

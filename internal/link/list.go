@@ -47,14 +47,15 @@ func (l *Linker) List(ctx context.Context, def *workflow.Definition, directory, 
 	case !bundle.Git(probe):
 		return nil, ErrNoList
 	}
-	s := &session{l: l, def: def, directory: directory, authentications: map[*workflow.Auth]*authentication{}}
+	s := l.session(def, directory)
+	defer s.git.remove()
 	policy, err := s.authentication(ctx, e.Auth)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.o.Patience)
 	defer cancel()
-	return l.git.list(ctx, uri, policy)
+	return s.git.list(ctx, uri, policy)
 }
 
 // catalogOf is the directory of a catalogue that has this function.yaml.
