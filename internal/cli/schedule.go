@@ -46,7 +46,7 @@ The first Ctrl-C starts nothing more and waits for the runs that are under way;
 the second, and SIGTERM, leave them: the next 'downbeat schedule' goes on.
 
 With --next nothing is started: the next due times are printed. What is due by
-'every' counts from when the schedule began, here from now.`,
+'every' counts from when the schedule began in the data directory, else from now.`,
 		Example: `  downbeat schedule nightly.yaml
   downbeat schedule ./workflows --secrets secrets.yaml
   downbeat schedule --next 5 nightly.yaml
@@ -114,9 +114,14 @@ func (a *app) upcoming(ctx context.Context, args []string, f *scheduleFlags) err
 	if err != nil {
 		return err
 	}
+	known, end, err := server.Remembered(ctx, a.conf.Data)
+	if err != nil {
+		return err
+	}
+	defer end()
 	var due []trigger.Due
 	for _, def := range defs {
-		list, err := trigger.Preview(def, a.clock.Now(), n)
+		list, err := trigger.Preview(ctx, def, known, a.clock.Now(), n)
 		if err != nil {
 			return usage("", "%s: %w", def.Document.ID(), err)
 		}

@@ -11,6 +11,8 @@ import (
 	"log/slog"
 	nethttp "net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -184,6 +186,19 @@ func (n *Node) wire(c *Config, secrets *secret.Resolver) {
 func (n *Node) Schedules(o trigger.Options) (*trigger.Trigger, error) {
 	o.Runs, o.Store, o.Commit, o.Accepted, o.Clock = n.Control, n.store, n.Engine.Commit, n.commits.Accepted(), n.clock
 	return trigger.New(o)
+}
+
+// Remembered reads how far the schedules of a data directory have come, without
+// making one; nil: there is none. end closes it.
+func Remembered(ctx context.Context, dir string) (known journal.Schedules, end func(), err error) {
+	if _, err := os.Stat(filepath.Join(dir, sqlite.File)); err != nil {
+		return nil, func() {}, nil //nolint:nilerr // nothing is remembered
+	}
+	store, err := sqlite.Open(ctx, dir, sqlite.Options{ReadOnly: true})
+	if err != nil {
+		return nil, nil, err
+	}
+	return store, func() { _ = store.Close() }, nil // it was only read
 }
 
 // Keeper looks after the size of the node's store.

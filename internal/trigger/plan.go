@@ -1,12 +1,15 @@
 package trigger
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"time"
 
 	"github.com/downbeat-dev/downbeat/internal/cron"
 	"github.com/downbeat-dev/downbeat/internal/event"
+	"github.com/downbeat-dev/downbeat/internal/journal"
 	"github.com/downbeat-dev/downbeat/internal/machine"
 	"github.com/downbeat-dev/downbeat/internal/program"
 	"github.com/downbeat-dev/downbeat/internal/value"
@@ -189,9 +192,9 @@ type Due struct {
 }
 
 // Preview lists the next due times of a definition's clock, the earliest
-// first; what is due by every counts from now, as if the schedule began now.
-// They are in the zone of the schedule.
-func Preview(def *workflow.Definition, now time.Time, n int) ([]Due, error) {
+// first, in the zone of the schedule. What is due by every counts from when the
+// schedule began; for one that has not begun, or without a store, from now.
+func Preview(ctx context.Context, def *workflow.Definition, known journal.Schedules, now time.Time, n int) ([]Due, error) {
 	if def.Schedule == nil {
 		return nil, nil
 	}
@@ -203,8 +206,19 @@ func Preview(def *workflow.Definition, now time.Time, n int) ([]Due, error) {
 	after := make([]time.Time, len(list))
 	for i, s := range list {
 		after[i] = now
-		if s.property == "every" {
-			s.pace = byInterval{now.In(s.zone), s.every}
+		if s.property != "every" {
+			continue
+		}
+		s.pace = byInterval{now.In(s.zone), s.every}
+		if known == nil {
+			continue
+		}
+		switch row, err := known.Schedule(ctx, s.name, s.property); {
+		case errors.Is(err, journal.ErrNotFound):
+		case err != nil:
+			return nil, err
+		case row.Text == s.text:
+			s.pace = byInterval{row.Began.In(s.zone), s.every}
 		}
 	}
 	var out []Due

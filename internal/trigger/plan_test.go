@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/downbeat-dev/downbeat/internal/cron"
+	"github.com/downbeat-dev/downbeat/internal/journal"
 	"github.com/downbeat-dev/downbeat/internal/value"
 	"github.com/downbeat-dev/downbeat/internal/workflow"
 )
@@ -155,7 +156,7 @@ document: {dsl: '1.0.3', namespace: a, name: b, version: '1.0.0', metadata: {dow
 schedule: {every: PT5H, cron: 0 6 * * *, after: PT1H, on: {one: {with: {type: a}}}}
 do: [{a: {set: {b: 1}}}]
 `)
-	list, err := Preview(def, start, 5)
+	list, err := Preview(t.Context(), def, nil, start, 5)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,6 +168,17 @@ do: [{a: {set: {b: 1}}}]
 		"every 2026-02-01T02:00:00+09:00", "cron 2026-02-01T06:00:00+09:00", "every 2026-02-01T07:00:00+09:00", "every 2026-02-01T12:00:00+09:00", "every 2026-02-01T17:00:00+09:00",
 	}, got); d != "" {
 		t.Error(d)
+	}
+	// A schedule that has begun keeps its beginning; one that says something else now does not.
+	for text, want := range map[string]string{"PT5H Asia/Tokyo": "2026-01-31T23:30:00+09:00", "PT6H Asia/Tokyo": "2026-02-01T02:00:00+09:00"} {
+		m := journal.NewMemory()
+		if err := m.Commit(t.Context(), &journal.Batch{Schedules: []journal.Schedule{{Workflow: "a/b", Property: "every", Text: text, Began: start.Add(-12*time.Hour - 30*time.Minute)}}}); err != nil {
+			t.Fatal(err)
+		}
+		list, err := Preview(t.Context(), def, m, start, 1)
+		if err != nil || list[0].At.Format(time.RFC3339) != want {
+			t.Errorf("%s: %v %v, want %s", text, list, err, want)
+		}
 	}
 }
 
