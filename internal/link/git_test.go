@@ -156,7 +156,7 @@ func TestGitOverHTTP(t *testing.T) {
 		}
 	})
 	secrets := secret.NewResolver(secret.Map{"token": "t0k"})
-	l := linker(t, link.Options{Cache: t.TempDir(), Secrets: secrets, Patience: 15 * time.Second})
+	l := linker(t, link.Options{Cache: t.TempDir(), Secrets: secrets, Patience: time.Minute})
 	auth := ", authentication: {bearer: {use: token}}}"
 	def, said := linked(t, l, "", catalogue("{uri: '"+url+"/catalogue.git@v1'"+auth, "greet:1.0.0@own"))
 	if said != "" || len(def.Linked) != 2 || !strings.HasPrefix(def.Linked[1].URI, url+"/catalogue.git@") {
