@@ -23,7 +23,6 @@ type shell struct {
 	t      *testing.T
 	dir    string // where the reader stands
 	out    string // the output of each command
-	data   string
 	script *os.File
 	codes  chan string
 	n      int

@@ -92,7 +92,7 @@ func TestSyntaxErrors(t *testing.T) {
 		{"$secret.x", 0, "did you mean $secrets?"},
 		{".a | foo(1)", 5, "function not defined: foo/1"},
 		{".a | nott", 5, "function not defined: nott/0, did you mean not?"},
-		{".a | lenght", 5, "did you mean length?"},
+		{".a | lengt", 5, "did you mean length?"},
 		{"[1] | map", 6, "function not defined: map/0; map takes 1 argument"},
 		{"length(1)", 0, "length takes no arguments"},
 		{`sub("a")`, 0, "sub takes 2 or 3 arguments, which ; separates"},
