@@ -61,6 +61,9 @@ func (c *checker) call(k *workflow.Call, p place) {
 		c.auth(k.Auth, p.vars)
 		c.arguments(k, p)
 		c.transportOptions(k.With.Field("transport"))
+		if k.Name == "asyncapi" && k.With.Field("server") == nil {
+			c.messageProtocol(k.With.Field("protocol"))
+		}
 		return
 	}
 	if k.Map != nil {
@@ -80,6 +83,22 @@ func (c *checker) call(k *workflow.Call, p place) {
 		c.unsupported("catalog:remote", k.Pos, "DSL 84, D23", fmt.Sprintf("the function %s cannot be read from its catalogue", source.Quote(k.Name)), "functions of the document and of the default catalogue can be called")
 	default:
 		c.catalogFunction(k, name, version)
+	}
+}
+
+// carriers are the protocols of AsyncAPI that are spoken here (DSL 74).
+var carriers = []string{"amqp", "http", "kafka", "mqtt", "mqtt5", "nats", "redis", "ws"}
+
+// messageProtocol refuses the protocols that are not.
+func (c *checker) messageProtocol(v *workflow.Value) {
+	if v == nil {
+		return
+	}
+	if s, ok := v.Scalar.(string); ok && !slices.Contains(carriers, s) && !source.IsDynamic(s) {
+		c.report(workflow.Finding{
+			Pos: v.Pos, Severity: workflow.SeverityUnsupported, Rule: "unsupported/asyncapi-protocol", DSL: "DSL 74",
+			Message: fmt.Sprintf("messages cannot be carried by %s", source.Quote(s)), Allowed: "the protocols " + strings.Join(carriers, ", ") + " can",
+		})
 	}
 }
 
