@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/downbeat-dev/downbeat/internal/engine"
@@ -212,6 +213,11 @@ func emptyInput() value.Raw { return value.FromAny(map[string]any{}) }
 // turnClock starts the runs of the due times that have come.
 func (s *schedule) turnClock(ctx context.Context) (time.Time, error) {
 	now := s.t.o.Clock.Now()
+	if s.row.Due.Sub(now) > tolerance {
+		if err := s.rewind(ctx, now); err != nil {
+			return time.Time{}, err
+		}
+	}
 	fire, upTo := s.due(now)
 	if upTo.IsZero() {
 		return s.at(s.pace.next(s.row.Due)), nil
@@ -237,6 +243,22 @@ func (s *schedule) turnClock(ctx context.Context) (time.Time, error) {
 	}
 	s.tell()
 	return s.at(s.pace.next(upTo)), nil
+}
+
+// rewind goes on from now where the clock was ahead by far and was put right.
+// What was started for a time that comes again is not started again: it has its key.
+func (s *schedule) rewind(ctx context.Context, now time.Time) error {
+	s.t.o.Logger.WarnContext(ctx, "the clock was put back; the schedule goes on from now", slog.String("workflow", s.id),
+		slog.String("property", s.property), slog.Time("was", s.row.Due))
+	row := s.row
+	row.Due = now
+	if row.Began.After(now) {
+		row.Began = now
+	}
+	if err := s.save(ctx, row); err != nil {
+		return err
+	}
+	return s.take(s.row)
 }
 
 // turnAfter starts the next run when the last one has ended long enough ago,
@@ -269,7 +291,7 @@ func (s *schedule) turnAfter(ctx context.Context) (time.Time, error) {
 		due = s.at(s.after.AddTo(ended.In(s.zone)))
 	}
 	now := s.t.o.Clock.Now()
-	if now.Before(due) {
+	if now.Before(due) && ended.Sub(now) <= tolerance { // an end that is still to come is of a clock that was put back
 		return due, nil
 	}
 	n, err := s.start(ctx, key, due, emptyInput())

@@ -19,6 +19,7 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/engine"
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/journal"
+	"github.com/downbeat-dev/downbeat/internal/lifecycle"
 	"github.com/downbeat-dev/downbeat/internal/sim"
 	"github.com/downbeat-dev/downbeat/internal/trigger"
 	"github.com/downbeat-dev/downbeat/internal/workflow"
@@ -53,13 +54,18 @@ type life struct {
 
 func begin(t testing.TB, w *sim.World, crash *sim.Crash, defs ...*workflow.Definition) *life {
 	t.Helper()
+	return beginAt(t, w, crash, lifecycle.Clock{}, defs...)
+}
+
+func beginAt(t testing.TB, w *sim.World, crash *sim.Crash, clock lifecycle.Clock, defs ...*workflow.Definition) *life {
+	t.Helper()
 	p, err := w.Begin(t.Context(), crash)
 	if err != nil {
 		t.Fatal(err)
 	}
 	l := &life{t: t, process: p, control: control.New(control.Options{Engine: p.Engine, Store: p.Store, Reader: p.Store})}
 	l.trigger, err = trigger.New(trigger.Options{
-		Definitions: defs, Runs: l.control, Store: p.Store, Commit: p.Engine.Commit, Version: "test",
+		Definitions: defs, Runs: l.control, Store: p.Store, Commit: p.Engine.Commit, Version: "test", Clock: clock,
 		Notify: func(n trigger.Notice) {
 			l.mu.Lock()
 			defer l.mu.Unlock()
@@ -474,6 +480,34 @@ func TestManyMissed(t *testing.T) {
 				t.Fatalf("run %d: %s, want %s", i, n, want)
 			}
 		}
+	})
+}
+
+// A clock that was years ahead and is put right stops no schedule.
+func TestClockThatIsPutBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var ahead atomic.Int64
+		ahead.Store(int64(24 * 365 * time.Hour))
+		shifted := lifecycle.Clock{Shift: func() time.Duration { return time.Duration(ahead.Load()) }}
+		w := sim.New()
+		w.Change = func(o *engine.Options) { o.Clock = shifted }
+		l := beginAt(t, w, nil, shifted, decode(t, "schedule: {every: PT1H, cron: 30 * * * *, after: PT2H}\n"+echo))
+		defer l.end()
+		time.Sleep(61*time.Minute + 30*time.Second)
+		ahead.Store(0)
+		time.Sleep(2*time.Hour + 2*time.Minute) // until 3:03
+		synctest.Wait()
+		got := l.heard(trigger.Started)
+		slices.Sort(got)
+		year := 24 * 365
+		want := []string{
+			fmt.Sprintf("after %dh0m0s", year), fmt.Sprintf("after %dh0m0s", year+2), "after 3h2m0s",
+			"cron 1h30m0s", "cron 2h30m0s", fmt.Sprintf("cron %dh30m0s", year),
+			"every 2h2m0s", "every 3h2m0s", fmt.Sprintf("every %dh0m0s", year+1),
+		}
+		slices.Sort(want)
+		same(t, "started", want, got)
 	})
 }
 
