@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/downbeat-dev/downbeat/internal/forms"
+	"github.com/downbeat-dev/downbeat/internal/link"
 	"github.com/downbeat-dev/downbeat/internal/program"
 	"github.com/downbeat-dev/downbeat/internal/progress"
 	"github.com/downbeat-dev/downbeat/internal/rehearse"
@@ -89,6 +90,9 @@ func (a *app) test(ctx context.Context, args []string, f *testFlags) error {
 	var list []*testFile
 	for _, file := range files {
 		list = append(list, a.playFile(ctx, file, f))
+		if a.stopped {
+			return &exit{code: exitInterrupted}
+		}
 	}
 	if f.update {
 		for _, t := range list {
@@ -194,9 +198,22 @@ func (a *app) testWorkflow(ctx context.Context, t *testFile, f *testFlags) (rehe
 		return rehearse.Definition{}, false
 	}
 	def, list := a.check(ctx, file, src, f.nodeFlags)
+	t.watch(file, def)
 	list = slices.DeleteFunc(list, func(f workflow.Finding) bool { return f.Severity != workflow.SeverityError })
 	t.findings = append(t.findings, report.Findings{File: file, Source: src, List: list})
 	return rehearse.Definition{File: file, Workflow: def}, def != nil && len(list) == 0
+}
+
+// watch notes the files that were attached to a workflow.
+func (t *testFile) watch(file string, def *workflow.Definition) {
+	if def == nil {
+		return
+	}
+	for _, x := range def.Linked {
+		if strings.HasPrefix(x.URI, "file:") {
+			t.watched = append(t.watched, link.File(directoryOf(file), x.URI))
+		}
+	}
 }
 
 // testChildren reads the workflows that the one under test may start. Those
@@ -225,6 +242,7 @@ func (a *app) testChildren(ctx context.Context, t *testFile, f *testFlags) (out 
 			continue
 		}
 		if def, list := a.check(ctx, file, src, f.nodeFlags); def != nil && !source.HasErrors(list) {
+			t.watch(file, def)
 			out = append(out, rehearse.Definition{File: file, Workflow: def})
 		}
 	}
@@ -370,6 +388,9 @@ func (a *app) watchTests(ctx context.Context, args []string, f *testFlags) error
 				if err := a.updateTest(ctx, t, f); err != nil {
 					return err
 				}
+			}
+			if a.stopped {
+				return nil
 			}
 			list = append(list, t)
 			watched = append(watched, t.watched...)

@@ -154,6 +154,23 @@ func TestTestIsUsedWrongly(t *testing.T) {
 func TestWatchPlaysAgain(t *testing.T) {
 	t.Parallel()
 	dir, _ := guide(t)
+	watchAndWrite(t, dir, "order.test.yaml", "workflow: order.yaml\ncases:\n  - {name: other, input: {amount: 2000}, expect: {status: waiting}}\n", "4 passed", "1 failed")
+}
+
+// So is a function that the workflow takes from a file (DSL 84).
+func TestWatchSeesAttachedFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, "w.yaml", "document: {dsl: '1.0.3', namespace: n, name: w, version: '1.0.0'}\ndo: [{a: {call: 'file:f.yaml'}}]\n")
+	write(t, dir, "f.yaml", "set: {x: 1}\n")
+	write(t, dir, "w.test.yaml", "workflow: w.yaml\ncases: [{name: one, expect: {output: {x: 1}}}]\n")
+	watchAndWrite(t, dir, "f.yaml", "set: {x: 21}\n", "1 passed", "1 failed")
+}
+
+// watchAndWrite changes a file while the tests of dir are watched, and wants
+// these words in what is printed.
+func watchAndWrite(t *testing.T, dir, file, text string, wants ...string) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		var out strings.Builder
 		signals := make(chan os.Signal, 1)
@@ -164,12 +181,17 @@ func TestWatchPlaysAgain(t *testing.T) {
 		over := make(chan int)
 		go func() { over <- a.main(t.Context(), []string{"test", dir, "--watch"}) }()
 		synctest.Wait()
-		write(t, dir, "order.test.yaml", "workflow: order.yaml\ncases:\n  - {name: other, input: {amount: 2000}, expect: {status: waiting}}\n")
+		write(t, dir, file, text)
 		time.Sleep(2 * pollEvery)
 		synctest.Wait()
 		signals <- os.Interrupt
-		if code := <-over; code != 0 || !strings.Contains(out.String(), "4 passed") || !strings.Contains(out.String(), "1 failed") {
+		if code := <-over; code != 0 {
 			t.Errorf("code %d: %s", code, out.String())
+		}
+		for _, want := range wants {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("no %q in %s", want, out.String())
+			}
 		}
 	})
 }

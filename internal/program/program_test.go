@@ -261,3 +261,19 @@ do:
 		t.Errorf("without the secret: %v", err)
 	}
 }
+
+// D23: what stands elsewhere is attached before a definition is compiled; one
+// that was not linked is refused with that reason.
+func TestUnlinkedDefinitions(t *testing.T) {
+	t.Parallel()
+	for src, want := range map[string]string{
+		"do: [{a: {call: 'https://h/f.yaml'}}]\n":                                                 `the function "https://h/f.yaml" is not attached: a definition is linked before it is compiled`,
+		"use: {catalogs: {c: {endpoint: 'https://h'}}}\ndo: [{a: {call: 'f:1.0.0@c'}}]\n":         `the function "f:1.0.0@c" is not attached`,
+		"do: [{a: {set: {x: 1}, input: {schema: {resource: {endpoint: 'https://h/s.json'}}}}}]\n": "the schema is not attached: a definition is linked before it is compiled",
+		"input: {schema: {resource: {endpoint: s.json}}}\ndo: [{a: {set: {x: 1}}}]\n":             "/input: the schema is not attached",
+	} {
+		if _, err := compile(t, src); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", src, err)
+		}
+	}
+}
