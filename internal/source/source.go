@@ -268,7 +268,10 @@ func (d *reader) readYAML(src []byte) (root *Node) {
 		if line > 0 && fromZero.MatchString(m[2]) {
 			line++
 		}
-		d.report(Finding{Pos: Pos{max(line, 1), 1}, Rule: "source/yaml", DSL: "DSL 1", Message: "the YAML cannot be read: " + m[2]})
+		if strings.HasPrefix(m[2], "found a tab character") {
+			line = tabbed(src, line)
+		}
+		d.report(Finding{Pos: Pos{max(line, 1), 1}, Rule: "source/yaml", DSL: "DSL 1", Message: "the YAML cannot be read: " + m[2], Allowed: advice(m[2])})
 		return nil
 	}
 	var next yaml.Node
