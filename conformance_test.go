@@ -17,8 +17,7 @@ var update = flag.Bool("update", false, "rewrite docs/conformance.md")
 
 // notYet names the lines of the language that Downbeat refuses so far, and as
 // what. `validate` says so as *unsupported*; `run` ends with code 2 before anything starts.
-var notYet = map[string]string{
-}
+var notYet = map[string]string{}
 
 var cited = regexp.MustCompile(`\bDSL ((?:\d+(?:[-–]\d+)?(?:, ?| and )?)+)|\b(D\d{1,2}[a-d]?)\b`)
 
