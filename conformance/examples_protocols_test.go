@@ -54,7 +54,7 @@ func TestGRPCInventory(t *testing.T) {
 	once := []string{took, "o-7: took 2 lamp from C1", "o-7: took 2 chair from A2", "o-7: packed 7 pieces"}
 	same(t, history(t, service), once...)
 
-	e = grpcInventory(service, "--set", "order=o-9", "--set", `lines=[{"item":"vase","amount":5}]`, "--set", "proto=grpc-inventory/service/inventory.proto")
+	e = grpcInventory(service, "--set", "order=o-9", "--set", `lines=[{"item":"vase","amount":5}]`, "--set", "proto=service/inventory.proto")
 	e.want = `{"order":"o-9","returned":1,"status":"released","why":"shop.inventory.v1.Inventory.Reserve at ` + service +
 		` answered FAILED_PRECONDITION: shelf E2 is empty, the books are wrong"}`
 	e.run(t)

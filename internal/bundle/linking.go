@@ -65,7 +65,7 @@ func Begin(def *workflow.Definition) *Linking {
 // Needed reports whether def names anything elsewhere.
 func Needed(def *workflow.Definition) bool {
 	l := Begin(def)
-	return len(l.open)+len(l.findings) > 0
+	return len(l.open)+len(l.findings)+len(Locals(def)) > 0
 }
 
 // Next is the next document that is wanted. What was attached under the same

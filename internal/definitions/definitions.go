@@ -4,6 +4,7 @@
 package definitions
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,6 +58,10 @@ type Definition struct {
 
 // Kept reports whether the store has the definition.
 func (d *Definition) Kept() bool { return d.kept.Load() }
+
+// Base is where relative names of documents start that tasks read: where the
+// definition stands, else the directory of the run.
+func (d *Definition) Base(run string) string { return cmp.Or(bundle.Base(d.Workflow), run) }
 
 // Keep notes that the store has the definition.
 func (d *Definition) Keep() { d.kept.Store(true) }

@@ -75,7 +75,11 @@ type Request struct {
 	// Scratch is a directory of the attempt's own, made and removed by the worker;
 	// "" when there is none.
 	Scratch string
-	// BaseDirectory is where relative paths start: the directory of the run.
+	// RunDirectory is where the run was started: relative paths of volumes and
+	// of processes start there.
+	RunDirectory string
+	// BaseDirectory is where the definition stands: relative paths of documents
+	// that it names start there.
 	BaseDirectory string
 	// Grace is how long a cancelled attempt has before it is killed.
 	Grace              time.Duration

@@ -119,6 +119,7 @@ func (l *Linker) Link(ctx context.Context, def *workflow.Definition, directory s
 	}
 	findings = append(findings, linking.Findings()...)
 	l.cache.tidy()
+	findings = append(findings, place(linking, def, directory)...)
 	if err := linking.Seal(); err != nil {
 		findings = append(findings, workflow.Finding{Pos: def.Document.Pos, Rule: "link/form", Message: err.Error()})
 	}

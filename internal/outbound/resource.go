@@ -162,7 +162,7 @@ func (c *Client) readFile(text, directory string) (*Resource, error) {
 	}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, configuration("there is no file %s; relative paths start in the directory where the run was started", path)
+		return nil, configuration("there is no file %s; relative paths start at the directory of the definition", path)
 	}
 	if err != nil {
 		return nil, configuration("the resource cannot be read: %v", err)

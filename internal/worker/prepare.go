@@ -91,8 +91,8 @@ func (w *Worker) prepare(j *job) (*prepared, error) {
 		q.Directory = dir
 		if temporary {
 			p.directory, q.Scratch = dir, dir
-			if q.BaseDirectory != "" {
-				q.Directory = q.BaseDirectory // as in a shell: the run's directory, unless the task asks for a workspace
+			if q.RunDirectory != "" {
+				q.Directory = q.RunDirectory // as in a shell: the run's directory, unless the task asks for a workspace
 			}
 		}
 	}

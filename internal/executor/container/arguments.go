@@ -116,7 +116,7 @@ func planOf(r *executor.Request, node string) (*plan, error) {
 	if err = p.ports(a.Ports); err != nil {
 		return nil, err
 	}
-	if err = p.volumes(r.BaseDirectory, a.Volumes); err != nil {
+	if err = p.volumes(r.RunDirectory, a.Volumes); err != nil {
 		return nil, err
 	}
 	if err = p.limits(a.Resources); err != nil {

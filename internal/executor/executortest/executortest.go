@@ -324,6 +324,7 @@ func Request(t testing.TB, kind string, arguments any) (*executor.Request, *Log)
 		Log:            log,
 		Bind:           func(context.Context, any) error { return nil },
 		Directory:      dir,
+		RunDirectory:   dir,
 		BaseDirectory:  dir,
 		Grace:          2 * time.Second,
 	}, log

@@ -273,7 +273,7 @@ func (e *Executor) overStdio(ctx context.Context, r *executor.Request, a *argume
 	}
 	if dir, ok := a.Transport.Options[workingDirectory].(string); ok {
 		if !filepath.IsAbs(dir) {
-			dir = filepath.Join(r.BaseDirectory, dir)
+			dir = filepath.Join(r.RunDirectory, dir)
 		}
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 			return nil, invalid("transport.options.%s is %s, which is no directory here", workingDirectory, dir)

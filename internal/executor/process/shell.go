@@ -70,5 +70,5 @@ func directory(r *executor.Request) string {
 	if r.Directory != "" {
 		return r.Directory
 	}
-	return r.BaseDirectory
+	return r.RunDirectory
 }
