@@ -155,7 +155,7 @@ func (r *run) fill(q *executor.Request, d *machine.Dispatch) {
 	*q = executor.Request{
 		Run: r.id, Workflow: r.workflow, Namespace: r.def.Workflow.Document.Namespace, WorkflowName: r.def.Workflow.Document.Name,
 		Reference: d.Reference, Name: d.Name, Activation: d.Activation, Attempt: d.Attempt, IdempotencyKey: d.IdempotencyKey,
-		Kind: d.Kind, Arguments: d.Arguments, RunDirectory: r.directory, BaseDirectory: r.def.Base(r.directory), WantsAuthorization: d.WantsAuthorization,
+		Kind: d.Kind, Arguments: d.Arguments, RunDirectory: r.directory, BaseDirectory: r.def.Base(r.directory), WantsAuthorization: d.WantsAuthorization, Deadline: d.Deadline,
 	}
 }
 

@@ -81,6 +81,9 @@ type Request struct {
 	// BaseDirectory is where the definition stands: relative paths of documents
 	// that it names start there.
 	BaseDirectory string
+	// Deadline is when a timeout of the workflow will cancel the attempt, for
+	// those who tell the other side; zero: there is none.
+	Deadline time.Time
 	// Grace is how long a cancelled attempt has before it is killed.
 	Grace              time.Duration
 	WantsAuthorization bool

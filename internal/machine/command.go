@@ -29,6 +29,7 @@ type Dispatch struct {
 	Labels             map[string]string // metadata.downbeat.on
 	Workspace          string            // metadata.downbeat.workspace
 	Iteration          []int             // indexes of the loops around, outermost first
+	Deadline           time.Time         // when a timeout ends it, of the task or around it; zero: none does
 	Scope              *program.Scope    // of conditions about what the attempt receives; else nil
 }
 

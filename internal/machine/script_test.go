@@ -387,6 +387,9 @@ func showCommand(c machine.Command) string {
 		if len(c.Iteration) > 0 {
 			s += fmt.Sprintf(" iteration=%v", c.Iteration)
 		}
+		if !c.Deadline.IsZero() {
+			s += " until " + rel(c.Deadline)
+		}
 		return s
 	case *machine.CancelAttempt:
 		return fmt.Sprintf("! cancel %s#%d %s", c.Activation, c.Attempt, c.Reason)

@@ -3,6 +3,7 @@ package machine
 import (
 	"fmt"
 	"maps"
+	"time"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/program"
@@ -38,11 +39,34 @@ func (m *Machine) performCall(f *state.Frame) {
 // dispatchOf makes the command of a dispatched frame, also when it is given again.
 func (m *Machine) dispatchOf(f *state.Frame) *Dispatch {
 	d := m.newDispatch(f.Node, f.ID, f.Attempt, f.Args, f.Seq.Iter)
+	if f.Node.Call.Await {
+		d.Deadline = m.deadline(f)
+	}
 	if s := f.Node.Call.Subscription; s != nil {
 		m.aim(f)
 		d.Scope = s.Scope(f.Node.Reference, m.variable)
 	}
 	return d
+}
+
+// deadline is when the first timeout ends f: its own, one around it, or the run's.
+func (m *Machine) deadline(f *state.Frame) (first time.Time) {
+	sooner := func(t *state.Timer) {
+		if first.IsZero() || t.At.Before(first) {
+			first = t.At
+		}
+	}
+	if m.r.RunTimer != nil {
+		sooner(m.r.RunTimer)
+	}
+	for ; f != nil; f = f.Seq.Owner {
+		for _, t := range f.Timers {
+			if t.What != state.Wait && t.What != state.Retry {
+				sooner(t)
+			}
+		}
+	}
+	return first
 }
 
 func (m *Machine) newDispatch(n *program.Node, id event.Activation, attempt int, args any, iteration []int) *Dispatch {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -27,6 +28,7 @@ type call struct {
 	types      types
 	method     protoreflect.MethodDescriptor
 	arguments  any
+	deadline   time.Time // zero: none
 }
 
 // metadataOf is what a call says about itself, where the author has not said it.
@@ -60,8 +62,28 @@ func metadataOf(r *executor.Request, a *arguments, authorization *event.Authoriz
 	return md, nil
 }
 
-// do calls the method and makes the output of what it answers.
+// patience is how long a call waits, after its deadline, to be cancelled.
+const patience = 2 * time.Second
+
+// do calls the method and makes the output of what it answers. The server is
+// told the deadline; that it has passed says who set it, the workflow: the task
+// is then cancelled from there.
 func (c *call) do(ctx context.Context) (any, error) {
+	if c.deadline.IsZero() {
+		return c.exchange(ctx)
+	}
+	limited, cancel := context.WithDeadline(ctx, c.deadline)
+	defer cancel()
+	output, err := c.exchange(limited)
+	if err != nil && limited.Err() != nil {
+		late, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		<-late.Done()
+	}
+	return output, err
+}
+
+func (c *call) exchange(ctx context.Context) (any, error) {
 	messages, err := c.messages()
 	if err != nil {
 		return nil, err

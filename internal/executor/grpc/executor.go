@@ -95,7 +95,7 @@ func (e *Executor) Execute(ctx context.Context, r *executor.Request) (executor.R
 		}
 		defer c.release()
 		for again := false; ; {
-			call := &call{connection: c, to: to, arguments: a.Arguments}
+			call := &call{connection: c, to: to, arguments: a.Arguments, deadline: r.Deadline}
 			if call.metadata, err = metadataOf(r, a, login.Authorization()); err != nil {
 				return nil, nil, err
 			}

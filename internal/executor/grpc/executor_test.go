@@ -1,8 +1,10 @@
 package grpc_test
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/pem"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -154,6 +156,9 @@ func answer(stream googlegrpc.ServerStream, m protoreflect.MethodDescriptor, jso
 
 func (s *inventory) serve(m protoreflect.MethodDescriptor, stream googlegrpc.ServerStream) error {
 	md, _ := metadata.FromIncomingContext(stream.Context())
+	if d, ok := stream.Context().Deadline(); ok {
+		md.Set("deadline", d.UTC().Format(time.RFC3339Nano))
+	}
 	s.seen.Store(&md)
 	if s.hidden.Load() {
 		return status.Error(codes.Unimplemented, "gone")
@@ -448,6 +453,42 @@ func TestReflectionIsAskedAgain(t *testing.T) {
 	_, err := s.call(t, arguments)
 	if p := executortest.CheckProblem(t, err); p.Status != 501 || s.asked.Load() != 2 {
 		t.Errorf("got %v after asking %d times", p, s.asked.Load())
+	}
+}
+
+// DSL 70: the server learns the deadline of the task; what passes it is
+// cancelled from outside, which is what the workflow is told.
+func TestDeadline(t *testing.T) {
+	s := setup(t, options{})
+	request := func(sku string) *executor.Request {
+		r, log := executortest.Request(t, "grpc", s.arguments("Get", object{"sku": sku}))
+		t.Cleanup(log.Close)
+		r.BaseDirectory, _ = filepath.Abs("testdata")
+		return r
+	}
+	r := request("a")
+	r.Deadline = time.Now().Add(time.Hour)
+	if _, err := s.Execute(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	got, err := time.Parse(time.RFC3339Nano, strings.Join(s.seen.Load().Get("deadline"), ""))
+	if off := got.Sub(r.Deadline).Abs(); err != nil || off > time.Minute {
+		t.Errorf("the server's deadline is %v off: %v", off, err)
+	}
+	r = request("hang")
+	r.Deadline = time.Now().Add(100 * time.Millisecond)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	timeout := errors.New("the task took too long")
+	go func() {
+		<-s.ended // by its own deadline: nobody has cancelled anything
+		cancel(timeout)
+	}()
+	if _, err = s.Execute(ctx, r); !errors.Is(err, timeout) {
+		t.Errorf("got %v", err)
+	}
+	r = request("a")
+	if _, err := s.Execute(t.Context(), r); err != nil || len(s.seen.Load().Get("deadline")) > 0 {
+		t.Errorf("a deadline without a timeout: %v %v", s.seen.Load().Get("deadline"), err)
 	}
 }
 
