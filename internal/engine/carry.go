@@ -8,6 +8,7 @@ import (
 	"github.com/downbeat-dev/downbeat/internal/history"
 	"github.com/downbeat-dev/downbeat/internal/journal"
 	"github.com/downbeat-dev/downbeat/internal/machine"
+	"github.com/downbeat-dev/downbeat/internal/program"
 	"github.com/downbeat-dev/downbeat/internal/value"
 	"github.com/downbeat-dev/downbeat/internal/worker"
 )
@@ -81,12 +82,9 @@ func (r *run) carryAgain(c machine.Command) {
 		switch {
 		case mutantLost:
 		case !c.MayRepeat:
-			r.dispatch(c, true, &event.TaskFailed{
-				Activation: c.Activation, Attempt: c.Attempt, Error: event.Problem{
-					Type: event.TypePrefix + event.Runtime, Status: 500, Title: "Interrupted", Instance: c.Reference,
-					Detail: "the process that carried out this task ended before it knew the outcome, and the task says interrupted: fault",
-				},
-			})
+			p := program.NewProblem(event.Runtime, 500, "Interrupted", c.Reference,
+				"the process that carried out this task ended before it knew the outcome, and the task says interrupted: fault")
+			r.dispatch(c, true, &event.TaskFailed{Activation: c.Activation, Attempt: c.Attempt, Error: *p})
 		default:
 			r.dispatch(c, true, nil)
 		}
@@ -162,6 +160,10 @@ func (r *run) fill(q *executor.Request, d *machine.Dispatch) {
 // bind journals what an attempt is about to start outside.
 func (s *shard) bind(id event.RunID, body *event.AttemptStarted, ack chan error) {
 	r := s.runs[id]
+	if r != nil && r.state == loading && !s.stopping {
+		ack <- journal.ErrBusy // its journal is read again: the attempt asks once more
+		return
+	}
 	if r == nil || r.state != live || s.stopping || r.end != nil {
 		ack <- ErrStopped
 		return

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -142,10 +143,7 @@ func (r *run) storeEnd(b *journal.Batch, end *machine.End) {
 	u := &r.flight.updates[0]
 	u.Status, u.EndedAt, u.Ended = end.Status, r.at, true
 	if end.Error != nil {
-		u.Error = end.Error.Title
-		if u.Error == "" {
-			u.Error = end.Error.Detail
-		}
+		u.Error = cmp.Or(end.Error.Title, end.Error.Detail)
 	}
 	if p := r.parent; p != nil && p.Await {
 		body := &event.ChildEnded{

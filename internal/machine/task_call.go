@@ -3,7 +3,6 @@ package machine
 import (
 	"fmt"
 	"maps"
-	"time"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/program"
@@ -40,33 +39,13 @@ func (m *Machine) performCall(f *state.Frame) {
 func (m *Machine) dispatchOf(f *state.Frame) *Dispatch {
 	d := m.newDispatch(f.Node, f.ID, f.Attempt, f.Args, f.Seq.Iter)
 	if f.Node.Call.Await {
-		d.Deadline = m.deadline(f)
+		d.Deadline = m.r.Deadline(f)
 	}
 	if s := f.Node.Call.Subscription; s != nil {
 		m.aim(f)
 		d.Scope = s.Scope(f.Node.Reference, m.variable)
 	}
 	return d
-}
-
-// deadline is when the first timeout ends f: its own, one around it, or the run's.
-func (m *Machine) deadline(f *state.Frame) (first time.Time) {
-	sooner := func(t *state.Timer) {
-		if first.IsZero() || t.At.Before(first) {
-			first = t.At
-		}
-	}
-	if m.r.RunTimer != nil {
-		sooner(m.r.RunTimer)
-	}
-	for ; f != nil; f = f.Seq.Owner {
-		for _, t := range f.Timers {
-			if t.What != state.Wait && t.What != state.Retry {
-				sooner(t)
-			}
-		}
-	}
-	return first
 }
 
 func (m *Machine) newDispatch(n *program.Node, id event.Activation, attempt int, args any, iteration []int) *Dispatch {

@@ -151,6 +151,7 @@ func (n *Node) wire(c *Config, secrets *secret.Resolver) {
 	w := worker.New(worker.Options{
 		Executors: executors, Directories: map[string]bool{"container": true, "mcp": true, "script": true, "shell": true}, DataDir: c.DataDir,
 		Secrets: secrets, Clock: c.Clock, Logger: c.Logger, Grace: c.Grace,
+		Passing: func(err error) bool { return errors.Is(err, journal.ErrFull) || errors.Is(err, journal.ErrBusy) },
 	})
 	n.commits = journal.NewCommitter(n.store)
 	o := engine.Options{

@@ -128,6 +128,27 @@ func (h *Timers) down(i int) {
 	}
 }
 
+// Deadline is when the first timeout ends f: its own, one around it, or the
+// run's; the zero time when there is none.
+func (r *Run) Deadline(f *Frame) (first time.Time) {
+	sooner := func(t *Timer) {
+		if first.IsZero() || t.At.Before(first) {
+			first = t.At
+		}
+	}
+	if r.RunTimer != nil {
+		sooner(r.RunTimer)
+	}
+	for ; f != nil; f = f.Seq.Owner {
+		for _, t := range f.Timers {
+			if t.What != Wait && t.What != Retry {
+				sooner(t)
+			}
+		}
+	}
+	return first
+}
+
 // Retime changes when the timeouts of tasks are due. What a run waits for by
 // itself, a wait or the delay of a retry, is left as it is.
 func (r *Run) Retime(due func(*Timer) time.Time) {

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/executor"
@@ -37,6 +38,36 @@ func (p *prepared) close() {
 	}
 }
 
+// rebind is how long an attempt waits until it asks again for a place in the journal.
+const rebind = 200 * time.Millisecond
+
+// bind journals what an attempt is about to start outside. While the journal
+// takes nothing, as when the disk is full, the attempt waits: it has begun
+// nothing yet.
+func (w *Worker) bind(ctx context.Context, j *job, handle any) error {
+	if j.Bind == nil {
+		return nil
+	}
+	h := value.FromAny(value.Normalize(handle))
+	for {
+		durable, err := j.Bind(h)
+		if err != nil {
+			return err
+		}
+		select {
+		case err = <-durable:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if err == nil || w.o.Passing == nil || !w.o.Passing(err) {
+			return err
+		}
+		if err := w.o.Clock.Sleep(ctx, rebind); err != nil {
+			return err
+		}
+	}
+}
+
 // prepare fills in what the executor needs of us.
 func (w *Worker) prepare(j *job) (*prepared, error) {
 	q := &j.Request
@@ -44,21 +75,7 @@ func (w *Worker) prepare(j *job) (*prepared, error) {
 	masker := &masker{}
 	q.Grace = w.o.Grace
 	q.Secrets = &listed{from: w.o.Secrets, names: j.SecretNames, masker: masker}
-	q.Bind = func(ctx context.Context, handle any) error {
-		if j.Bind == nil {
-			return nil
-		}
-		durable, err := j.Bind(value.FromAny(value.Normalize(handle)))
-		if err != nil {
-			return err
-		}
-		select {
-		case err := <-durable:
-			return err
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
+	q.Bind = func(ctx context.Context, handle any) error { return w.bind(ctx, j, handle) }
 	if j.Evaluate != nil {
 		q.Evaluate = func(ctx context.Context, condition string, input any) (any, error) {
 			if ctx.Err() != nil {

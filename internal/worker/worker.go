@@ -37,6 +37,9 @@ type Options struct {
 	Slots int
 	// Grace is how long a cancelled attempt has to end by itself; 0: 10 s.
 	Grace time.Duration
+	// Passing reports whether an error of Bind will pass, as that of a full disk
+	// does; nil: none does.
+	Passing func(error) bool
 	// LogBytes bounds the log file of one attempt; 0: 16 MiB.
 	LogBytes int64
 }

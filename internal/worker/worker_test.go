@@ -316,3 +316,52 @@ func TestWhatAnAttemptIsGiven(t *testing.T) {
 		t.Errorf("left behind: %q", left)
 	}
 }
+
+// D39: an attempt that has begun nothing waits while the journal takes nothing,
+// and is not the one to fail; another error of the journal ends it.
+func TestBindWaitsForTheJournal(t *testing.T) {
+	t.Parallel()
+	full, broken := errors.New("disk full"), errors.New("journal broken")
+	for name, c := range map[string]struct {
+		answers []error
+		want    string
+		waited  time.Duration
+	}{
+		"passing": {[]error{full, full, nil}, "passing TaskCompleted", 400 * time.Millisecond},
+		"broken":  {[]error{full, broken, nil}, "broken TaskFailed journal broken", 200 * time.Millisecond},
+		"long":    {slices.Repeat([]error{full}, 1000), "long TaskCancelled", 5 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := worker.New(worker.Options{
+					Passing: func(err error) bool { return errors.Is(err, full) },
+					Executors: map[string]executor.Executor{"x": execFunc(func(ctx context.Context, r *executor.Request) (executor.Result, error) {
+						return executor.Result{}, r.Bind(ctx, "handle")
+					})},
+				})
+				var a answers
+				x, n, began := attempt(&a, name), 0, time.Now()
+				var ended time.Time
+				done := x.Done
+				x.Done = func(b event.Body) { ended = time.Now(); done(b) }
+				x.Bind = func(value.Raw) (<-chan error, error) {
+					n++
+					ack := make(chan error, 1)
+					ack <- c.answers[n-1]
+					return ack, nil
+				}
+				w.Start(x)
+				time.Sleep(5 * time.Second)
+				w.Cancel(event.RunID{}, x.Request.Activation, 1, "cancelled")
+				synctest.Wait()
+				if d := cmp.Diff([]string{c.want}, a.list()); d != "" {
+					t.Error(d)
+				}
+				if got := ended.Sub(began); got != c.waited {
+					t.Errorf("it took %s; want %s", got, c.waited)
+				}
+			})
+		})
+	}
+}
