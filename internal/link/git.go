@@ -1,9 +1,9 @@
 package link
 
 import (
-	"bytes"
 	"cmp"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -129,13 +129,17 @@ func (g *repositories) fetch(ctx context.Context, r *repository, where, ref stri
 			return ref, nil
 		}
 	}
-	environment, err := g.credentials(ctx, where, policy)
+	u, err := g.remote(ctx, where)
+	if err != nil {
+		return "", err
+	}
+	environment, err := g.credentials(ctx, u, policy)
 	if err != nil {
 		return "", err
 	}
 	local := fmt.Sprintf("refs/downbeat/%d", len(r.refs))
 	_, err = g.run(ctx, r.dir, environment, "fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules",
-		"--", strings.TrimPrefix(where, "git+"), cmp.Or(ref, "HEAD")+":"+local)
+		"--", target(u), cmp.Or(ref, "HEAD")+":"+local)
 	if err != nil {
 		return "", err
 	}
@@ -166,34 +170,68 @@ func (g *repositories) prepare(ctx context.Context, r *repository) error {
 	return err
 }
 
-// credentials hands git a policy by its environment: a command line can be
-// read by every user of the machine.
-func (g *repositories) credentials(ctx context.Context, where string, policy *authentication) ([]string, error) {
-	if policy.value == nil {
+// remote is where git is to connect, when the egress rules let it: it does so by
+// itself.
+func (g *repositories) remote(ctx context.Context, where string) (*url.URL, error) {
+	u, err := url.Parse(strings.TrimPrefix(where, "git+"))
+	switch {
+	case err != nil || u.Opaque != "" || u.Scheme != "file" && u.Hostname() == "" || u.Scheme == "file" && u.Host != "":
+		return nil, &failure{"uri", shown(where) + " is no address of a repository", "write git+https://host/path.git, git+ssh://git@host/path.git, or git+file:///path"}
+	case u.Scheme == "file":
+		return u, nil
+	}
+	return u, refused(ctx, g.l.client.Permits(ctx, u.Hostname()))
+}
+
+// target is the address for git's command line, which every user of the machine
+// can read: without who asks. Over ssh that is a name alone.
+func target(u *url.URL) string {
+	v := *u
+	if v.User = nil; u.Scheme == "ssh" && u.User != nil {
+		v.User = url.User(u.User.Username())
+	}
+	return v.String()
+}
+
+// credentials hands git a policy, or what the address says of who asks, by its
+// environment.
+func (g *repositories) credentials(ctx context.Context, u *url.URL, policy *authentication) ([]string, error) {
+	host := u.Scheme + "://" + u.Host
+	if u.Scheme != "https" && u.Scheme != "http" {
+		if policy.value == nil {
+			return nil, nil
+		}
+		return nil, &failure{"authentication", "an authentication has no effect on " + shown(u.String()), "over ssh the keys of this machine's user are asked"}
+	}
+	if policy.value != nil {
+		header, err := g.l.client.Authorize(ctx, policy.value, g.l.o.Secrets, u)
+		if err != nil {
+			if p, ok := errors.AsType[*event.Problem](err); ok {
+				return nil, &failure{"authentication", p.Detail, ""}
+			}
+			return nil, err
+		}
+		return g.configured("http."+host+"/.extraHeader", "Authorization: "+header.Scheme+" "+header.Parameter), nil
+	}
+	if u.User == nil {
 		return nil, nil
 	}
-	u, err := url.Parse(strings.TrimPrefix(where, "git+"))
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" {
-		return nil, &failure{"authentication", fmt.Sprintf("an authentication has no effect on %s", shown(where)), "over ssh the keys of this machine's user are asked"}
+	name := u.User.Username()
+	if password, ok := u.User.Password(); ok {
+		return g.configured("http."+host+"/.extraHeader", "Authorization: Basic "+base64.StdEncoding.EncodeToString([]byte(name+":"+password))), nil
 	}
-	header, err := g.l.client.Authorize(ctx, policy.value, g.l.o.Secrets, u)
-	if err != nil {
-		if p, ok := errors.AsType[*event.Problem](err); ok {
-			return nil, &failure{"authentication", p.Detail, ""}
-		}
-		return nil, err
-	}
+	return g.configured("credential."+host+".username", name), nil
+}
+
+// configured is one setting of git, behind those of the environment.
+func (g *repositories) configured(key, v string) []string {
 	n := 0
 	for _, kv := range g.l.o.Environ {
-		if v, ok := strings.CutPrefix(kv, "GIT_CONFIG_COUNT="); ok {
-			n, _ = strconv.Atoi(v)
+		if count, ok := strings.CutPrefix(kv, "GIT_CONFIG_COUNT="); ok {
+			n, _ = strconv.Atoi(count)
 		}
 	}
-	return []string{
-		fmt.Sprintf("GIT_CONFIG_COUNT=%d", n+1),
-		fmt.Sprintf("GIT_CONFIG_KEY_%d=http.%s://%s/.extraHeader", n, u.Scheme, u.Host),
-		fmt.Sprintf("GIT_CONFIG_VALUE_%d=Authorization: %s %s", n, header.Scheme, header.Parameter),
-	}, nil
+	return []string{fmt.Sprintf("GIT_CONFIG_COUNT=%d", n+1), fmt.Sprintf("GIT_CONFIG_KEY_%d=%s", n, key), fmt.Sprintf("GIT_CONFIG_VALUE_%d=%s", n, v)}
 }
 
 // network tells errors of git that say nothing about the repository.
@@ -201,7 +239,26 @@ var network = regexp.MustCompile(`(?i)could not resolve host|couldn't connect|fa
 
 var errNoGit = &failure{"git", "there is no git on this machine to read the repository with", "install git, or name the catalogue by https or file"}
 
-// run runs git in a repository of the cache. It never asks anybody anything.
+// Bounds of what is heard of git; the rest is let go.
+const (
+	maxSaid   = 64 << 10
+	maxAnswer = 16 << 20 // the names of the files of a large repository
+)
+
+// bounded keeps the first bytes that are written to it.
+type bounded struct {
+	kept []byte
+	most int
+}
+
+// Write takes all, so that who writes goes on.
+func (b *bounded) Write(p []byte) (int, error) {
+	b.kept = append(b.kept, p[:min(len(p), b.most-len(b.kept))]...)
+	return len(p), nil
+}
+
+// run runs git in a repository of the cache. It never asks anybody anything,
+// and follows no redirect: credentials would go along, past the egress rules.
 func (g *repositories) run(ctx context.Context, dir string, environment []string, args ...string) ([]byte, error) {
 	program := g.l.o.Git
 	if program == "" {
@@ -210,7 +267,7 @@ func (g *repositories) run(ctx context.Context, dir string, environment []string
 			return nil, errNoGit
 		}
 	}
-	cmd := exec.CommandContext(ctx, program, append([]string{"-c", "protocol.ext.allow=never", "-c", "core.hooksPath=" + os.DevNull, "-c", "gc.auto=0"}, args...)...) //nolint:gosec // a URI is behind --, and a ref is checked
+	cmd := exec.CommandContext(ctx, program, append([]string{"-c", "protocol.ext.allow=never", "-c", "core.hooksPath=" + os.DevNull, "-c", "gc.auto=0", "-c", "http.followRedirects=false"}, args...)...) //nolint:gosec // a URI is behind --, and a ref is checked
 	cmd.Dir = dir
 	cmd.Env = append(clean(g.l.o.Environ), "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=true", "SSH_ASKPASS=true", "LC_ALL=C", "GIT_DIR="+dir)
 	if !strings.Contains(strings.Join(g.l.o.Environ, "\n"), "GIT_SSH") {
@@ -219,19 +276,19 @@ func (g *repositories) run(ctx context.Context, dir string, environment []string
 	cmd.Env = append(cmd.Env, environment...)
 	together(cmd)
 	cmd.WaitDelay = grace
-	var out, problems bytes.Buffer
+	out, problems := bounded{most: maxAnswer}, bounded{most: maxSaid}
 	cmd.Stdout, cmd.Stderr = &out, &problems
 	err := cmd.Run()
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	if err == nil {
-		return out.Bytes(), nil
+		return out.kept, nil
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errNoGit
 	}
-	said := strings.TrimSpace(problems.String())
+	said := strings.TrimSpace(string(problems.kept))
 	if said == "" {
 		said = err.Error()
 	}
@@ -258,6 +315,8 @@ func (g *repositories) explain(said string) error {
 		f.rule = "unreachable"
 	case strings.Contains(said, "could not read Username"), strings.Contains(said, "Authentication failed"), strings.Contains(said, "Permission denied"), strings.Contains(said, "returned error: 403"):
 		f.rule, f.allowed = "refused", "give the endpoint an authentication that may read it"
+	case strings.Contains(said, "returned error: 30"):
+		f.rule, f.allowed = "refused", "it redirects; name the address that it leads to"
 	case strings.Contains(said, "couldn't find remote ref"):
 		f.rule, f.allowed = "missing", "what follows the @ is a branch, a tag or a commit of the repository"
 	case strings.Contains(said, "not found"), strings.Contains(said, "does not appear to be a git repository"), strings.Contains(said, "does not exist"):
@@ -266,11 +325,16 @@ func (g *repositories) explain(said string) error {
 	return f
 }
 
-// clean is an environment without what points git at another repository.
+// clean is an environment without what points git at another repository, and
+// without the secrets that are none of git's business.
 func clean(environ []string) []string {
 	var out []string
 	for _, kv := range environ {
-		switch name, _, _ := strings.Cut(kv, "="); name {
+		name, _, _ := strings.Cut(kv, "=")
+		if strings.HasPrefix(name, "DOWNBEAT_") {
+			continue
+		}
+		switch name {
 		case "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE", "GIT_ALTERNATE_OBJECT_DIRECTORIES":
 		default:
 			out = append(out, kv)

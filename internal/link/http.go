@@ -38,6 +38,9 @@ func (l *Linker) get(ctx context.Context, kind, uri string, policy *authenticati
 
 // refused says what an error of a call means for a document.
 func refused(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -49,6 +52,7 @@ func refused(ctx context.Context, err error) error {
 	switch {
 	case strings.HasPrefix(p.Title, "Secret "): // of ours, not the server's
 		f.rule = "authentication"
+	case p.Type == event.TypePrefix+event.Forbidden: // by the egress rules
 	case p.Status == http.StatusNotFound || p.Status == http.StatusGone:
 		f.rule = "missing"
 	case p.Status == http.StatusUnauthorized || p.Status == http.StatusForbidden:
@@ -62,7 +66,10 @@ func refused(ctx context.Context, err error) error {
 // shown is a URI without what may be a secret in it.
 func shown(uri string) string {
 	u, err := url.Parse(uri)
-	if err != nil || u.Scheme == "file" {
+	if err != nil {
+		return userInfo.ReplaceAllString(uri, "$1")
+	}
+	if u.Scheme == "file" {
 		return uri
 	}
 	u.User, u.RawQuery = nil, ""
@@ -70,6 +77,7 @@ func shown(uri string) string {
 }
 
 var (
+	userInfo     = regexp.MustCompile(`^([^/]*//).*@|\?.*`)
 	commit       = regexp.MustCompile(`^[0-9a-f]{40}$`)
 	documentName = regexp.MustCompile(`\.(ya?ml|json)$`)
 )

@@ -104,13 +104,14 @@ func (l *Linker) Link(ctx context.Context, def *workflow.Definition, directory s
 	var findings []workflow.Finding
 	for {
 		var wants []bundle.Want
+		names := map[string]bool{}
 		for w, ok := linking.Next(); ok; w, ok = linking.Next() {
 			wants = append(wants, w)
-		}
-		if len(wants) == 0 || len(wants) > bundle.MaxAttachments {
-			for _, w := range wants { // the bound is said once
+			if names[w.Kind+" "+w.Name] = true; len(names) > bundle.MaxAttachments {
 				return append(findings, w.Finding("bound", fmt.Sprintf("the definition names more than %d documents", bundle.MaxAttachments), "split the workflow"))
 			}
+		}
+		if len(wants) == 0 {
 			break
 		}
 		for i, d := range session.fetchAll(ctx, wants) {

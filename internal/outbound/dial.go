@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 
 	"github.com/downbeat-dev/downbeat/internal/event"
@@ -21,6 +22,30 @@ func (c *Client) Dial(ctx context.Context, network, address string) (net.Conn, e
 		return nil, refused(host, "is denied")
 	}
 	return c.transport.DialContext(ctx, network, address)
+}
+
+// Permits checks a host by the egress rules for a program that connects by
+// itself: by its name, and by the addresses that it has now. What only a proxy
+// can resolve is known by its name alone.
+func (c *Client) Permits(ctx context.Context, host string) error {
+	r := c.rules
+	if r.allow.empty() && r.deny.empty() {
+		return nil
+	}
+	if r.deny.hasName(host) {
+		return refused(host, "is denied")
+	}
+	var resolver net.Resolver
+	addresses, err := resolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return r.checkAddress(host, netip.Addr{})
+	}
+	for _, a := range addresses {
+		if err := r.checkAddress(host, a); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // TLS gives the settings for connections that others encrypt: the authorities

@@ -24,15 +24,7 @@ func (c *Client) Exchange(ctx context.Context, call *Call, form string) (any, *e
 		end = 400
 	}
 	if response.Status < 200 || response.Status >= end {
-		p := statusProblem(call, response)
-		if a := response.Authorization; a != nil && a.Parameter != "" {
-			// Services that say what they did not like may repeat it.
-			p.Detail = strings.ReplaceAll(p.Detail, a.Parameter, "***")
-			if body, ok := p.More["body"].(string); ok {
-				p.More["body"] = strings.ReplaceAll(body, a.Parameter, "***")
-			}
-		}
-		return nil, nil, p
+		return nil, nil, statusProblem(call, response)
 	}
 	output, err := outputOf(call, response, form)
 	return output, response.Authorization, err
@@ -87,6 +79,15 @@ func statusProblem(call *Call, r *Response) *event.Problem {
 			}
 			if d != "" {
 				detail += ": " + d
+			}
+		}
+	}
+	if a := r.Authorization; a != nil && a.Parameter != "" {
+		// Services that say what they did not like may repeat it.
+		title, detail = strings.ReplaceAll(title, a.Parameter, "***"), strings.ReplaceAll(detail, a.Parameter, "***")
+		for name, v := range more {
+			if text, ok := v.(string); ok {
+				more[name] = strings.ReplaceAll(text, a.Parameter, "***")
 			}
 		}
 	}
