@@ -51,7 +51,7 @@ func (a *app) graph(ctx context.Context, file, format, run string) error {
 	if draw == nil {
 		return usage("", "-o %s: graph draws as mermaid, dot, svg or json", format)
 	}
-	if id, err := event.ParseRunID(file); err == nil {
+	if id, err := a.runID(ctx, nil, file); err == nil {
 		return a.graphRun(ctx, id, draw)
 	}
 	src, err := a.readFile(file)
@@ -67,7 +67,7 @@ func (a *app) graph(ctx context.Context, file, format, run string) error {
 	if run == "" {
 		return draw(g, a.out, nil)
 	}
-	id, err := runID(run)
+	id, err := a.runID(ctx, nil, run)
 	if err != nil {
 		return err
 	}

@@ -19,8 +19,10 @@ func (a *app) runsCommand() *cobra.Command {
 		Use:   "runs",
 		Short: "List, show, follow, steer and repair runs",
 		Long: `List, show, follow, steer and repair runs. The commands work on the data directory, so
-they reach the runs of another live process too.`,
+they reach the runs of another live process too. Where the ID of a run stands,
+last is the one that was started last.`,
 		Example: `  downbeat runs list
+  downbeat runs get last
   downbeat runs get 01890a5d-ac96-774b-bcce-b302099a8057
   downbeat runs resume
   downbeat runs retry 01890a5d-ac96-774b-bcce-b302099a8057 --dry-run`,
@@ -70,13 +72,39 @@ func (a *app) interruptible(ctx context.Context, do func(context.Context) error)
 // errSignal is why a command's context ends early.
 var errSignal = errors.New("interrupted")
 
-// runID reads a run id that a person typed.
-func runID(text string) (event.RunID, error) {
-	id, err := event.ParseRunID(text)
-	if err != nil {
-		return id, usage("'downbeat runs list' shows the ids", "%w", err)
+// last stands for the id of the run that was started last; those that other
+// runs started do not count.
+const last = "last"
+
+// runID reads a run id that a person typed. n is the node that is open; nil: none is.
+func (a *app) runID(ctx context.Context, n *server.Node, text string) (id event.RunID, err error) {
+	if text != last {
+		if id, err = event.ParseRunID(text); err != nil {
+			return id, usage("'downbeat runs list' shows the ids; last is the newest", "%w", err)
+		}
+		return id, nil
 	}
-	return id, nil
+	if n == nil {
+		err = a.withNode(ctx, func(ctx context.Context, n *server.Node) (err error) {
+			id, err = a.runID(ctx, n, text)
+			return err
+		})
+		return id, err
+	}
+	for q := (journal.Query{}); ; {
+		rows, next, err := n.Control.List(ctx, q)
+		if err != nil {
+			return id, err
+		}
+		for _, r := range rows {
+			if r.Parent == (event.RunID{}) {
+				return r.ID, nil
+			}
+		}
+		if q.Cursor = next; next == "" {
+			return id, usage("", "there is no run in this data directory")
+		}
+	}
 }
 
 // about turns errors about a run into words.

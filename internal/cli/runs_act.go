@@ -63,7 +63,7 @@ and their results take effect when the run is resumed.`,
 func (a *app) each(ctx context.Context, ids []string, verb string, do func(context.Context, *server.Node, event.RunID) error) error {
 	parsed := make([]event.RunID, len(ids))
 	for i, text := range ids {
-		id, err := runID(text)
+		id, err := a.runID(ctx, nil, text)
 		if err != nil {
 			return err
 		}
@@ -129,7 +129,7 @@ func (a *app) resume(ctx context.Context, texts []string, f *runFlags) error {
 	}
 	ids := make([]event.RunID, len(texts))
 	for i, text := range texts {
-		if ids[i], err = runID(text); err != nil {
+		if ids[i], err = a.runID(ctx, nil, text); err != nil {
 			return err
 		}
 	}

@@ -23,11 +23,11 @@ it, and how their outputs differ. Exit code 1 when they differ.`,
 		Example: `  downbeat runs diff 01890a5d-ac96-774b-bcce-b302099a8057 01890a5e-0000-7000-8000-000000000000`,
 		Args:    args(2, 2, "the pair of run IDs, A and B,"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			idA, err := runID(args[0])
+			idA, err := a.runID(cmd.Context(), nil, args[0])
 			if err != nil {
 				return err
 			}
-			idB, err := runID(args[1])
+			idB, err := a.runID(cmd.Context(), nil, args[1])
 			if err != nil {
 				return err
 			}

@@ -27,7 +27,7 @@ tried on real data before a retry.`,
   downbeat runs eval 01890a5d-ac96-774b-bcce-b302099a8057 bill --iteration 3 '$customer.id'`,
 		Args: args(3, 3, "the ID of the run, the REFerence of a task, or the EXPRESSION"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := runID(args[0])
+			id, err := a.runID(cmd.Context(), nil, args[0])
 			if err != nil {
 				return err
 			}

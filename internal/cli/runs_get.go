@@ -22,7 +22,7 @@ func (a *app) getCommand() *cobra.Command {
   downbeat runs get 01890a5d-ac96-774b-bcce-b302099a8057 -o json`,
 		Args: args(1, 1, "the ID of the run"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := runID(args[0])
+			id, err := a.runID(cmd.Context(), nil, args[0])
 			if err != nil {
 				return err
 			}

@@ -51,7 +51,7 @@ func (a *app) followLogs(ctx context.Context, n *server.Node, text, task string)
 	if a.conf.Output != "text" {
 		return usage("leave out -o, or leave out --follow", "--follow prints lines, and no %s", a.conf.Output)
 	}
-	id, err := runID(text)
+	id, err := a.runID(ctx, n, text)
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (a *app) newLines(ctx context.Context, n *server.Node, id event.RunID, task
 }
 
 func (a *app) logs(ctx context.Context, n *server.Node, text, task string) error {
-	id, err := runID(text)
+	id, err := a.runID(ctx, n, text)
 	if err != nil {
 		return err
 	}

@@ -142,7 +142,7 @@ func placeOf(task, iteration string) (control.Place, error) {
 // repair prepares a retry or fork, shows what it keeps and does again, and
 // follows it to its end.
 func (a *app) repair(ctx context.Context, text string, f *repairFlags, prepare func(context.Context, *server.Node, event.RunID) (*control.Repair, error)) error {
-	id, err := runID(text)
+	id, err := a.runID(ctx, nil, text)
 	if err != nil {
 		return err
 	}

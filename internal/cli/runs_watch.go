@@ -31,7 +31,7 @@ watching and leaves the run alone. The exit code is that of the run.`,
 }
 
 func (a *app) watch(ctx context.Context, n *server.Node, text string) error {
-	id, err := runID(text)
+	id, err := a.runID(ctx, n, text)
 	if err != nil {
 		return err
 	}

@@ -294,7 +294,7 @@ func (l *scheduleLog) tell(n trigger.Notice) {
 
 func (l *scheduleLog) line(n trigger.Notice, took string) string {
 	p := l.a.term.Style
-	due := n.Due.Local().Format("2006-01-02 15:04:05")
+	due := n.Due.Local().Format("2006-01-02 15:04:05 -0700")
 	switch n.What {
 	case trigger.Started:
 		return "started " + n.Run.String() + p.Dim(" (due "+due+")")
