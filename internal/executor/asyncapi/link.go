@@ -21,6 +21,7 @@ type protocol struct {
 	subscribe func(ctx context.Context, l *link) (source, error)
 	headers   bool // messages have them
 	keeps     bool // the server keeps what is not acknowledged
+	joins     bool // subscribing may take its time, and bounds itself
 }
 
 // source is a subscription.
@@ -34,14 +35,14 @@ type source interface {
 }
 
 var protocols = map[string]protocol{
-	"http":  {publishHTTP, subscribeHTTP, true, false},
-	"ws":    {publishSocket, subscribeSocket, false, false},
-	"nats":  {publishNATS, subscribeNATS, true, false},
-	"redis": {publishRedis, subscribeRedis, false, false},
-	"kafka": {publishKafka, subscribeKafka, true, true},
-	"amqp":  {publishAMQP, subscribeAMQP, true, true},
-	"mqtt":  {publishMQTT, subscribeMQTT, false, true},
-	"mqtt5": {publishMQTT, subscribeMQTT, true, true},
+	"http":  {publishHTTP, subscribeHTTP, true, false, false},
+	"ws":    {publishSocket, subscribeSocket, false, false, false},
+	"nats":  {publishNATS, subscribeNATS, true, false, false},
+	"redis": {publishRedis, subscribeRedis, false, false, false},
+	"kafka": {publishKafka, subscribeKafka, true, true, true},
+	"amqp":  {publishAMQP, subscribeAMQP, true, true, false},
+	"mqtt":  {publishMQTT, subscribeMQTT, false, true, false},
+	"mqtt5": {publishMQTT, subscribeMQTT, true, true, false},
 }
 
 // message is a message as the protocols have it.

@@ -53,28 +53,36 @@ func (e *Executor) receive(ctx context.Context, l *link, p *policy) (_ any, err 
 			e.left.keep(l.request.IdempotencyKey, leftover{messages: r.all[:r.bound]})
 		}
 	}()
-	waiting := ctx
-	if p.lasts > 0 {
-		var cancel context.CancelFunc
-		waiting, cancel = context.WithTimeoutCause(ctx, p.lasts, errEnough)
-		defer cancel()
-	}
+	protocol := protocols[l.channel.server.protocol]
 	// Who acknowledges needs the connection longer than who waits for messages.
 	connected, release := context.WithCancelCause(ctx)
 	defer release(nil)
-	tooLate := context.AfterFunc(waiting, func() { release(errEnough) })
-	protocol := protocols[l.channel.server.protocol]
-	r.source, err = protocol.subscribe(connected, l)
-	if protocol.keeps {
-		tooLate()
+	connecting, placed := ctx, func() {}
+	if p.lasts > 0 && !protocol.joins {
+		connecting, placed = context.WithTimeoutCause(ctx, p.lasts, errEnough)
 	}
+	tooLate := context.AfterFunc(connecting, func() { release(context.Cause(connecting)) })
+	r.source, err = protocol.subscribe(connected, l)
+	tooLate()
+	placed()
 	if err != nil {
-		if errors.Is(context.Cause(waiting), errEnough) && ctx.Err() == nil {
+		if errors.Is(context.Cause(connected), errEnough) && ctx.Err() == nil {
 			return nil, executor.NewProblem(event.Communication, 500, "Communication failed", "the %s server %s did not answer within the duration of the subscription", l.channel.server.protocol, l.channel.server.address)
 		}
 		return nil, l.problem("subscribe to", err)
 	}
 	defer r.source.close()
+	// The duration begins when the subscription is in place: a broker that takes
+	// its time to let it in takes none of that.
+	waiting := ctx
+	if p.lasts > 0 {
+		var cancel context.CancelFunc
+		waiting, cancel = context.WithTimeoutCause(ctx, p.lasts, errEnough)
+		defer cancel()
+		if !protocol.keeps {
+			context.AfterFunc(waiting, func() { release(errEnough) })
+		}
+	}
 	if err := r.collect(ctx, waiting); err != nil {
 		return nil, err
 	}
