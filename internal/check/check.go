@@ -67,6 +67,10 @@ func Source(src []byte, o Options) (*workflow.Definition, []workflow.Finding) {
 		}
 	}
 	source.Sort(findings)
+	// A mistake behind an anchor of YAML is one, wherever an alias repeats it.
+	findings = slices.CompactFunc(findings, func(a, b workflow.Finding) bool {
+		return a.File == b.File && a.Pos == b.Pos && a.Rule == b.Rule && a.Message == b.Message
+	})
 	for i := range findings {
 		if f := &findings[i]; f.File != "" && o.Place != nil {
 			f.File = o.Place(f.File)
