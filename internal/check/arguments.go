@@ -158,7 +158,10 @@ func (c *checker) argumentNames(k *workflow.Call, name string, s map[string]any)
 	required, _ := s["required"].([]any)
 	for _, r := range required {
 		if arg, ok := r.(string); ok && k.With.Field(arg) == nil {
-			c.fail(k.With.Pos, "call/arguments", "DSL 84", fmt.Sprintf("the arguments of %s lack %q", name, arg), "")
+			c.report(workflow.Finding{
+				Pos: k.With.Pos, Rule: "call/arguments", DSL: "DSL 84", Message: fmt.Sprintf("the arguments of %s lack %q", name, arg),
+				Allowed: instead(k, arg, s),
+			})
 			wrong = true
 		}
 	}
@@ -178,6 +181,18 @@ func (c *checker) argumentNames(k *workflow.Call, name string, s map[string]any)
 		}
 	}
 	return wrong
+}
+
+// instead names the argument that was probably meant to be the missing one,
+// where the function lets any argument pass, so that nothing else would.
+func instead(k *workflow.Call, missing string, s map[string]any) string {
+	props, _ := s["properties"].(map[string]any)
+	for _, arg := range k.With.Keys {
+		if _, known := props[arg]; !known && s["additionalProperties"] != false && source.Nearest(arg, []string{missing}) != "" {
+			return fmt.Sprintf("did you mean it by %s?", source.Quote(arg))
+		}
+	}
+	return ""
 }
 
 func matchesAny(patterns map[string]any, name string) bool {

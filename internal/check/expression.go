@@ -155,6 +155,9 @@ func (c *checker) template(v *workflow.Value, site workflow.Site, vars []string,
 	if t.EndsInIterator() {
 		c.warn(v.Pos, "expression/several-values", "D13", "the expression ends in an iterator: no value gives null, one gives itself, several give a list", "wrap it in [ ] for a list always, or in first(…)")
 	}
+	if i := strings.LastIndex(s, "${"); !o.plain && i >= 0 && !strings.Contains(s[i:], "}") && (i == 0 || s[i-1] != '$') {
+		c.warn(v.Pos, "expression/not-closed", "D14c", source.Quote(s[i:])+" is text here: its ${ has no }", "write ${ … } for a value, $${ for the characters")
+	}
 	if o.lint && t.Constant() && !c.def.Evaluate.Loose && looksMeant(s, workflow.Scope(site, vars)) {
 		c.warn(v.Pos, "expression/not-wrapped", "D14b", fmt.Sprintf("%s is text here, though it looks like an expression", source.Quote(s)), fmt.Sprintf("write ${ %s } for its value", s))
 	}

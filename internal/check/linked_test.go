@@ -102,3 +102,22 @@ func TestAttachedDocumentsAndPortability(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// DSL 84: a function that lets any argument pass does not name one that is
+// written wrong; the finding on the one that is missing does.
+func TestMissingArgumentIsRecognized(t *testing.T) {
+	t.Parallel()
+	src := `use:
+  functions:
+    price: {set: {x: 1}, input: {schema: {document: {type: object, required: [net], properties: {net: {type: number}, rate: {type: number}}}}}}
+do:
+  - a: {call: price, with: {nett: 1}}
+  - b: {call: price, with: {rate: 1}}
+`
+	got := linked(src, nil, false)
+	for _, want := range []string{`lack "net"; did you mean it by "nett"? (`, `lack "net" (`} {
+		if strings.Count(got, want) != 1 {
+			t.Errorf("no finding with %s in\n%s", want, got)
+		}
+	}
+}

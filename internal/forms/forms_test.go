@@ -1,6 +1,7 @@
 package forms_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,6 +63,12 @@ func TestInputMistakes(t *testing.T) {
 		_, err := forms.Input(strings.NewReader(""), c.input, c.input != "", c.sets)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q %v: got %v, want %s", c.input, c.sets, err, c.want)
+		}
+	}
+	for input, want := range map[string]string{"orders.json": "@FILE for what a file holds", "forms_test.go": "did you mean --input @forms_test.go?"} {
+		_, err := forms.Input(strings.NewReader(""), input, true, nil)
+		if m, ok := errors.AsType[*forms.InputError](err); !ok || !strings.Contains(m.Hint, want) {
+			t.Errorf("--input %s: %v; want the hint %q", input, err, want)
 		}
 	}
 }

@@ -65,6 +65,8 @@ func inputValue(stdin io.Reader, text string) (any, error) {
 		hint := ""
 		if _, statErr := os.Stat(text); name == "--input" && statErr == nil {
 			hint = fmt.Sprintf("did you mean --input @%s?", text)
+		} else if name == "--input" {
+			hint = `it is JSON such as '{"name": "Ada"}', @FILE for what a file holds, or - for stdin`
 		}
 		return nil, usage(hint, "the input (%s) cannot be read: %w", name, err)
 	}

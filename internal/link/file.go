@@ -26,7 +26,14 @@ func (s *session) readFile(w bundle.Want) (document, error) {
 	info, err := os.Stat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && w.Catalog != "":
-		return document{}, &failure{"missing", "there is no file " + name, others(listDirectory(catalogOf(name)), w)}
+		root := catalogOf(name)
+		if _, err := os.Stat(root); err != nil {
+			return document{}, &failure{
+				"missing", fmt.Sprintf("there is no directory %s, the endpoint of the catalogue %s", root, w.Catalog),
+				"relative paths start at the directory of the workflow",
+			}
+		}
+		return document{}, &failure{"missing", "there is no file " + name, others(listDirectory(root), w)}
 	case errors.Is(err, fs.ErrNotExist):
 		return document{}, &failure{"missing", "there is no file " + name, "relative paths start at the directory of the document that names them"}
 	case err != nil:

@@ -84,16 +84,17 @@ func TestFiles(t *testing.T) {
 		"big.py": strings.Repeat("#", bundle.MaxBytes+1),
 		"bad.py": "\xff\xfe\xfd",
 	})
-	use := head + "use: {catalogs: {own: {endpoint: catalogue}}}\ndo:\n  - a: "
+	use := head + "use: {catalogs: {own: {endpoint: catalogue}, gone: {endpoint: gone}}}\ndo:\n  - a: "
 	def, said := linked(t, linker(t, link.Options{}), dir, use+"{call: 'greet:1.0.0@own'}\n")
 	if said != "" || len(def.Linked) != 2 || def.Linked[1].URI != "file:catalogue/functions/greet/1.0.0/in.json" {
 		t.Errorf("linked %d: %s", len(def.Linked), said)
 	}
 	for call, want := range map[string]string{
-		"{call: 'greet:2.0.0@own'}": "w.yaml:4:15: error: the function greet:2.0.0@own cannot be attached: there is no file " + dir + "/catalogue/functions/greet/2.0.0/function.yaml; the catalogue own has greet in version 1.0.0, 1.1.0 (link/missing)",
-		"{call: 'gret:1.0.0@own'}":  "w.yaml:4:15: error: the function gret:1.0.0@own cannot be attached: there is no file " + dir + "/catalogue/functions/gret/1.0.0/function.yaml; did you mean greet? the catalogue own has greet, other (link/missing)",
-		"{call: 'file:x.yaml'}":     "w.yaml:4:15: error: the function file:x.yaml cannot be attached: there is no file " + dir + "/x.yaml; relative paths start at the directory of the document that names them (link/missing)",
-		"{call: 'file:catalogue'}":  "w.yaml:4:15: error: the function file:catalogue cannot be attached: " + dir + "/catalogue is no file; name the file itself (link/file)",
+		"{call: 'greet:2.0.0@own'}":  "w.yaml:4:15: error: the function greet:2.0.0@own cannot be attached: there is no file " + dir + "/catalogue/functions/greet/2.0.0/function.yaml; the catalogue own has greet in version 1.0.0, 1.1.0 (link/missing)",
+		"{call: 'gret:1.0.0@own'}":   "w.yaml:4:15: error: the function gret:1.0.0@own cannot be attached: there is no file " + dir + "/catalogue/functions/gret/1.0.0/function.yaml; did you mean greet? the catalogue own has greet, other (link/missing)",
+		"{call: 'greet:1.0.0@gone'}": "w.yaml:4:15: error: the function greet:1.0.0@gone cannot be attached: there is no directory " + dir + "/gone, the endpoint of the catalogue gone; relative paths start at the directory of the workflow (link/missing)",
+		"{call: 'file:x.yaml'}":      "w.yaml:4:15: error: the function file:x.yaml cannot be attached: there is no file " + dir + "/x.yaml; relative paths start at the directory of the document that names them (link/missing)",
+		"{call: 'file:catalogue'}":   "w.yaml:4:15: error: the function file:catalogue cannot be attached: " + dir + "/catalogue is no file; name the file itself (link/file)",
 		"{run: {script: {language: python, source: {endpoint: big.py}}}}": "w.yaml:4:61: error: the script file:big.py cannot be attached: the file " + dir + "/big.py has more than 4194304 bytes, which is the limit (link/size)",
 		"{run: {script: {language: python, source: {endpoint: bad.py}}}}": "w.yaml:4:61: error: the script file:bad.py (file:bad.py) is no text in UTF-8 (link/encoding)",
 	} {

@@ -2,7 +2,10 @@ package source
 
 import (
 	"bytes"
+	"sort"
 	"strings"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // advices say what would be right, by how the YAML module begins to say what is
@@ -40,4 +43,31 @@ func tabbed(src []byte, line int) int {
 		}
 	}
 	return line
+}
+
+// offending is the line that does not fit into its block: of such a mistake the
+// module names the line where the block begins, which may be far above. It is
+// the last line of the shortest beginning of src that has the same mistake.
+func offending(src []byte, line int, msg string) int {
+	if !strings.HasPrefix(msg, "did not find expected '-'") && !strings.HasPrefix(msg, "did not find expected key") {
+		return line
+	}
+	lines := bytes.SplitAfter(src, []byte("\n"))
+	return 1 + sort.Search(len(lines)-1, func(last int) bool {
+		return strings.HasSuffix(mistake(bytes.Join(lines[:last+1], nil)), msg)
+	})
+}
+
+// mistake is what the module says of text, "" when it can be read.
+func mistake(text []byte) (said string) {
+	defer func() {
+		if recover() != nil { // the parser is not ours
+			said = ""
+		}
+	}()
+	var doc yaml.Node
+	if err := yaml.Unmarshal(text, &doc); err != nil {
+		return err.Error()
+	}
+	return ""
 }

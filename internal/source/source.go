@@ -271,7 +271,11 @@ func (d *reader) readYAML(src []byte) (root *Node) {
 		if strings.HasPrefix(m[2], "found a tab character") {
 			line = tabbed(src, line)
 		}
-		d.report(Finding{Pos: Pos{max(line, 1), 1}, Rule: "source/yaml", DSL: "DSL 1", Message: "the YAML cannot be read: " + m[2], Allowed: advice(m[2])})
+		allowed := advice(m[2])
+		if at := offending(src, line, m[2]); at > line {
+			allowed, line = fmt.Sprintf("%s; what it belongs to begins in line %d", allowed, line), at
+		}
+		d.report(Finding{Pos: Pos{max(line, 1), 1}, Rule: "source/yaml", DSL: "DSL 1", Message: "the YAML cannot be read: " + m[2], Allowed: allowed})
 		return nil
 	}
 	var next yaml.Node

@@ -190,6 +190,14 @@ func TestLog(t *testing.T) {
 	}
 }
 
+// A command with its arguments in one text is no program's name.
+func TestCommandWithArguments(t *testing.T) {
+	_, _, err := execute(t, object{"method": "tools/list", "transport": object{"stdio": object{"command": "go run ./tools"}}})
+	if p := executortest.CheckProblem(t, err); !strings.Contains(p.Detail, `the command is "go" alone, and "run ./tools" belongs into its arguments`) {
+		t.Error(p.Detail)
+	}
+}
+
 func TestExercise(t *testing.T) {
 	t.Run("stdio", func(t *testing.T) {
 		call := func(tool string) object {

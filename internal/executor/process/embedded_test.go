@@ -121,7 +121,9 @@ func TestEmbeddedFails(t *testing.T) {
 		return p
 	}
 	e := embedded(32<<20, 0)
-	p := fails(e, "let a = 1\nthrow new Error('broken')", "exit code 1: Error: broken")
+	p := fails(e, "let a = 1\nthrow new Error('broken')", "exit code 1: Error: broken (line 2 of the script)")
+	fails(e, "function f(x) {\n  return x.y.z\n}\nf({})", "(line 2 of the script)")
+	fails(e, "let a\nlet b = = 1", "(line 2 of the script)")
 	if tail, _ := p.More["stderr"].(string); !strings.Contains(tail, ".cjs:2") {
 		t.Errorf("stderr does not show the line: %q", tail)
 	}

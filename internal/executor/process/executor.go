@@ -136,7 +136,7 @@ type program struct {
 	stdin       *string // nil: nothing to read
 	result      string  // stdout, stderr, code, all, none
 	title       string  // of the error when it fails
-	traced      bool    // it ends with a stack trace, where the reason is not the last line
+	script      string  // the file of a script: its failure ends with a stack trace, where the reason is not the last line
 	remove      func()  // its temporary files
 }
 

@@ -195,13 +195,15 @@ console.log(readFileSync(process.stdin.fd, 'utf8'), arg, process.env.foo, proces
 	run("console.log(await Promise.resolve(5)) // top level", "5")
 	run("console.log(`${1 + 1}`); return; console.log('never')", "2")
 	wants(t, "script", object{"language": "javascript", "code": "process.exit(4)", "return": "code"}, 4)
-	p := fails(t, "script", object{"language": "js", "code": "let a = 1\nthrow new Error('broken')"}, event.Runtime, "exit code 1")
+	p := fails(t, "script", object{"language": "js", "code": "let a = 1\nthrow new Error('broken')"}, event.Runtime, "exit code 1: Error: broken (line 2 of the script)")
 	if tail, _ := p.More["stderr"].(string); !strings.Contains(tail, "Error: broken") || !strings.Contains(tail, ".cjs:2") {
 		t.Errorf("stderr does not show the error and its line: %q", tail)
 	}
 	if p.Title != "Script failed" {
 		t.Errorf("title %q", p.Title)
 	}
+	fails(t, "script", object{"language": "js", "code": "console.error(new Error('first'))\nfunction f(x) {\n  return x.y.z\n}\nf({})"}, event.Runtime, "(line 3 of the script)")
+	fails(t, "script", object{"language": "js", "code": "let a\nlet b = = 1"}, event.Runtime, "SyntaxError: Unexpected token '=' (line 2 of the script)")
 }
 
 // DSL 137, DSL 138
@@ -239,6 +241,8 @@ func TestScriptSource(t *testing.T) {
 	fails(t, "script", object{"language": "js"}, event.Configuration, "exactly one")
 	fails(t, "script", object{"language": "ruby", "code": "x"}, event.Configuration, "js, javascript, python")
 	fails(t, "script", object{"language": "python", "code": "x", "environment": object{"PATH": "/nowhere"}}, event.Runtime, "install Python 3")
+	fails(t, "script", object{"language": "python", "code": "def f(x):\n    return x['y']\n\nf({})"}, event.Runtime, "exit code 1: KeyError: 'y' (line 2 of the script)")
+	fails(t, "script", object{"language": "python", "code": "a = 1\nb = = 2"}, event.Runtime, "SyntaxError: invalid syntax (line 2 of the script)")
 	fails(t, "script", object{"language": "js", "code": "x", "environment": object{"PATH": "/nowhere"}}, event.Runtime, "install Node.js")
 }
 

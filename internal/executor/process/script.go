@@ -64,7 +64,7 @@ func (e *Executor) script(r *executor.Request) (*program, error) {
 		stdin:       input(a.Stdin),
 		result:      orStdout(a.Return),
 		title:       "Script failed",
-		traced:      true,
+		script:      file,
 		remove:      remove,
 	}, nil
 }

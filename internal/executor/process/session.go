@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/downbeat-dev/downbeat/internal/executor"
@@ -29,6 +30,9 @@ func (e *Executor) Open(ctx context.Context, r *executor.Request, argv []string,
 		return nil, err
 	}
 	path, ok := find(variables, argv[0])
+	if name, rest, spaced := strings.Cut(argv[0], " "); !ok && spaced {
+		return nil, badArguments("there is no program %q on this machine's PATH; the command is %q alone, and %q belongs into its arguments", argv[0], name, rest)
+	}
 	if !ok {
 		return nil, badArguments("there is no program %q on this machine's PATH", argv[0])
 	}
