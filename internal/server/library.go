@@ -24,10 +24,18 @@ type library struct {
 	once   sync.Once
 	by     map[string][]*workflow.Definition // "namespace/name", the highest version last
 
-	mu     sync.Mutex // of what follows, and of linking
 	linker func() (*link.Linker, error)
-	links  *link.Linker
-	linked map[*workflow.Definition]*workflow.Definition
+	linked map[*workflow.Definition]*linked
+
+	mu    sync.Mutex // of links
+	links *link.Linker
+}
+
+// linked is a definition with what it names elsewhere. Linking asks the network
+// and may take long, so that each definition waits for itself alone.
+type linked struct {
+	turn  chan struct{} // holds who links
+	whole *workflow.Definition
 }
 
 // find returns a definition by "namespace/name:version"; "latest" is the highest
@@ -38,31 +46,47 @@ func (l *library) find(ctx context.Context, id string) (*workflow.Definition, er
 	if def == nil {
 		return nil, nil
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if whole := l.linked[def]; whole != nil {
-		return whole, nil
+	d := l.linked[def]
+	select {
+	case d.turn <- struct{}{}:
+		defer func() { <-d.turn }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if d.whole != nil {
+		return d.whole, nil
 	}
 	if !bundle.Needed(def) {
-		l.linked[def] = def
+		d.whole = def
 		return def, nil
 	}
-	if l.links == nil {
-		var err error
-		if l.links, err = l.linker(); err != nil {
-			return nil, err
-		}
+	links, err := l.link()
+	if err != nil {
+		return nil, err
 	}
 	whole, _ := workflow.Decode(def.Source) // linking changes it; what fails is tried again from the start
-	for _, f := range l.links.Link(ctx, whole, l.dir) {
+	for _, f := range links.Link(ctx, whole, l.dir) {
 		f.File = link.File(l.dir, f.File)
 		if f.Severity == workflow.SeverityError {
 			return nil, &engine.InvalidError{Workflow: id, Findings: []workflow.Finding{f}, Reason: "workflow " + id + " cannot be linked: " + f.Format(l.files[def])}
 		}
 		l.logger.WarnContext(ctx, "workflow is linked", slog.String("finding", f.Format(l.files[def])))
 	}
-	l.linked[def] = whole
+	d.whole = whole
 	return whole, nil
+}
+
+// link is the linker, made when it is first needed.
+func (l *library) link() (links *link.Linker, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.links == nil {
+		if links, err = l.linker(); err != nil {
+			return nil, err
+		}
+		l.links = links
+	}
+	return l.links, nil
 }
 
 func (l *library) named(id string) *workflow.Definition {
@@ -89,7 +113,7 @@ func isTest(file string) bool {
 }
 
 func (l *library) read() {
-	l.by, l.files, l.linked = make(map[string][]*workflow.Definition), make(map[*workflow.Definition]string), make(map[*workflow.Definition]*workflow.Definition)
+	l.by, l.files, l.linked = make(map[string][]*workflow.Definition), make(map[*workflow.Definition]string), make(map[*workflow.Definition]*linked)
 	entries, err := os.ReadDir(l.dir)
 	if err != nil {
 		l.logger.Warn("directory of workflows cannot be read", slog.String("error", err.Error()))
@@ -119,7 +143,7 @@ func (l *library) read() {
 		}
 		name := def.Document.Namespace + "/" + def.Document.Name
 		l.by[name] = append(l.by[name], def)
-		l.files[def] = e.Name()
+		l.files[def], l.linked[def] = e.Name(), &linked{turn: make(chan struct{}, 1)}
 	}
 	for _, defs := range l.by {
 		slices.SortStableFunc(defs, func(a, b *workflow.Definition) int {

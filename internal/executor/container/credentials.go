@@ -117,6 +117,12 @@ func (t *task) fromHelper(ctx context.Context, name, server string) *registry.Au
 	limited, cancel := context.WithTimeout(ctx, helperTimeout)
 	defer cancel()
 	helper := exec.CommandContext(limited, "docker-credential-"+name, "get") //nolint:gosec // the user's own file names it
+	helper.Env = []string{}
+	for variable, v := range t.e.environment {
+		if !strings.HasPrefix(variable, "DOWNBEAT_") { // secrets are none of its business
+			helper.Env = append(helper.Env, variable+"="+v)
+		}
+	}
 	helper.Stdin = strings.NewReader(server)
 	helper.WaitDelay = time.Second
 	b, err := helper.Output()

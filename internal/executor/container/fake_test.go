@@ -244,6 +244,7 @@ func TestCredentialHelpers(t *testing.T) {
 	script := func(name, body string) { write("docker-credential-"+name, "#!/bin/sh\nread server\n"+body+"\n", 0o700) }
 	script("one", `echo "{\"ServerURL\":\"$server\",\"Username\":\"me\",\"Secret\":\"at $server\"}"`)
 	script("token", `echo '{"Username":"<token>","Secret":"identity"}'`)
+	script("nosy", `echo "{\"Username\":\"$HOME\",\"Secret\":\"got $DOWNBEAT_SECRET_OTHER\"}"`)
 	script("empty", `echo "credentials not found in native keychain"; exit 1`)
 	script("broken", `echo "out of order" >&2; exit 1`)
 	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
@@ -251,6 +252,7 @@ func TestCredentialHelpers(t *testing.T) {
 		"of the registry":   {"r.example.com/x", `{"credsStore":"broken","credHelpers":{"r.example.com":"one"}}`, `{"username":"me","password":"at r.example.com","serveraddress":"r.example.com"}`},
 		"of all":            {"x", `{"credsStore":"one"}`, `{"username":"me","password":"at https://index.docker.io/v1/","serveraddress":"https://index.docker.io/v1/"}`},
 		"a token":           {"r.example.com/x", `{"credsStore":"token"}`, `{"serveraddress":"r.example.com","identitytoken":"identity"}`},
+		"no other secrets":  {"r.example.com/x", `{"credsStore":"nosy"}`, `{"username":"/home/me","password":"got ","serveraddress":"r.example.com"}`},
 		"nothing known":     {"r.example.com/x", `{"credsStore":"empty"}`, ``},
 		"nothing, but file": {"r.example.com/x", `{"credsStore":"broken","auths":{"r.example.com":{"auth":"bWU6cHc="}}}`, `{"username":"me","password":"pw","serveraddress":"r.example.com"}`},
 		"not there":         {"r.example.com/x", `{"credsStore":"nobody"}`, ``},
@@ -259,7 +261,7 @@ func TestCredentialHelpers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			write("config.json", c.config, 0o600)
 			f := newFake(t)
-			if _, err := f.execute(t, t.Context(), object{"image": c.image, "pullPolicy": "always", "command": "true"}, "DOCKER_CONFIG="+dir); err != nil {
+			if _, err := f.execute(t, t.Context(), object{"image": c.image, "pullPolicy": "always", "command": "true"}, "DOCKER_CONFIG="+dir, "HOME=/home/me", "DOWNBEAT_SECRET_OTHER=0ther"); err != nil {
 				t.Fatal(err)
 			}
 			got, err := base64.URLEncoding.DecodeString(f.auth)
