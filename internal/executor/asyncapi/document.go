@@ -10,31 +10,31 @@ import (
 
 	"github.com/downbeat-dev/downbeat/internal/executor"
 	"github.com/downbeat-dev/downbeat/internal/outbound"
-	"github.com/downbeat-dev/downbeat/internal/value"
 )
 
 // object is a JSON object.
 type object = map[string]any
 
-// document is one AsyncAPI document, as a value.
+// document is one AsyncAPI document, as a value, with the files to which it refers.
 type document struct {
-	root  object
-	old   bool     // version 2
-	order []string // of its servers
-	where *outbound.Resource
+	root    object
+	old     bool     // version 2
+	order   []string // of its servers
+	where   *outbound.Resource
+	read    reader
+	files   map[string]any // by URL
+	count   int            // of those files
+	bytes   int            // of all texts
+	problem error          // with a reference that was followed
 }
 
-func readDocument(source *outbound.Resource) (*document, error) {
-	d := &document{where: source}
-	v, err := value.Decode(source.Bytes)
+func readDocument(source *outbound.Resource, read reader) (*document, error) {
+	base := location(source)
+	v, err := decode(source, base)
 	if err != nil {
-		var plain any
-		if err := yaml.Unmarshal(source.Bytes, &plain); err != nil {
-			return nil, invalid("the document %s cannot be read: %s", source, strings.TrimPrefix(err.Error(), "yaml: "))
-		}
-		v = value.Normalize(plain)
+		return nil, invalid("the document %s cannot be read: %v", source, err)
 	}
-	d.root = objectOf(v)
+	d := &document{where: source, root: objectOf(v), read: read, files: map[string]any{base.String(): v}, bytes: len(source.Bytes)}
 	switch version := executor.Text(d.root["asyncapi"]); {
 	case strings.HasPrefix(version, "2"):
 		d.old = true
@@ -52,37 +52,15 @@ func readDocument(source *outbound.Resource) (*document, error) {
 		for i := 0; i < len(ordered.Servers.Content); i += 2 {
 			d.order = append(d.order, ordered.Servers.Content[i].Value)
 		}
-	} else {
-		d.order = slices.Sorted(maps.Keys(objectOf(d.root["servers"])))
 	}
-	return d, nil
+	if len(d.order) == 0 || d.order[0] == "$ref" {
+		d.order = slices.Sorted(maps.Keys(d.part("servers")))
+	}
+	return d, d.problem
 }
 
-// follow returns v as an object, references within the document followed.
-func (d *document) follow(v any) object {
-	for range 50 {
-		m := objectOf(v)
-		ref, ok := m["$ref"].(string)
-		if !ok {
-			return m
-		}
-		v = d.at(ref)
-	}
-	return nil
-}
-
-// at finds what a reference within the document points to.
-func (d *document) at(ref string) any {
-	pointer, local := strings.CutPrefix(ref, "#/")
-	if !local {
-		return nil
-	}
-	var v any = d.root
-	for token := range strings.SplitSeq(pointer, "/") {
-		v = objectOf(v)[unescape(token)]
-	}
-	return v
-}
+// part is a map of the document: of servers, channels, or operations.
+func (d *document) part(name string) object { return d.follow(d.root[name]) }
 
 func unescape(token string) string {
 	if text, err := url.PathUnescape(token); err == nil {
@@ -100,6 +78,7 @@ type channel struct {
 	operation   object // bindings of the operation
 	message     object // the first that the document describes
 	contentType string
+	correlation string // where in a message its id is
 }
 
 // binding is a setting of the operation for the protocol, else of the channel.
@@ -114,15 +93,23 @@ func (c *channel) binding(name string) any {
 
 // channel finds what the call names.
 func (d *document) channel(a *arguments) (*channel, error) {
+	c, err := d.find(a)
+	if d.problem != nil {
+		return nil, d.problem // whatever else it led to
+	}
+	return c, err
+}
+
+func (d *document) find(a *arguments) (*channel, error) {
 	c := &channel{contentType: stringOf(d.root["defaultContentType"])}
 	var described, operation object
-	var servers []string
+	var servers []candidate
 	if d.old {
 		if a.Channel == "" {
 			return nil, invalid("the document %s is of AsyncAPI 2: name a channel, not an operation", d.where)
 		}
 		c.name = strings.TrimPrefix(a.Channel, "#/channels/")
-		all := objectOf(d.root["channels"])
+		all := d.part("channels")
 		if all[c.name] == nil {
 			return nil, d.unknown("channel", a.Channel, all)
 		}
@@ -138,21 +125,21 @@ func (d *document) channel(a *arguments) (*channel, error) {
 		}
 		c.message = d.firstMessage(operation["message"])
 		for _, s := range listOf(described["servers"]) {
-			servers = append(servers, stringOf(s))
+			servers = append(servers, candidate{stringOf(s), d.part("servers")[stringOf(s)]})
 		}
 	} else {
 		if a.Operation == "" {
 			return nil, invalid("the document %s is of AsyncAPI 3: name an operation, not a channel", d.where)
 		}
-		all := objectOf(d.root["operations"])
-		name := unescape(strings.TrimPrefix(a.Operation, "#/operations/"))
-		if all[name] == nil {
+		all := d.part("operations")
+		called := unescape(strings.TrimPrefix(a.Operation, "#/operations/"))
+		if all[called] == nil {
 			return nil, d.unknown("operation", a.Operation, all)
 		}
-		operation = d.follow(all[name])
-		c.name = unescape(strings.TrimPrefix(stringOf(objectOf(operation["channel"])["$ref"]), "#/channels/"))
+		operation = d.follow(all[called])
+		c.name = nameOf(operation["channel"])
 		if described = d.follow(operation["channel"]); described == nil {
-			return nil, invalid("the operation %q in the document %s has no channel", name, d.where)
+			return nil, invalid("the operation %q in the document %s has no channel", called, d.where)
 		}
 		if c.address = stringOf(described["address"]); c.address == "" {
 			c.address = c.name
@@ -163,7 +150,7 @@ func (d *document) channel(a *arguments) (*channel, error) {
 			c.message = d.follow(m[slices.Sorted(maps.Keys(m))[0]])
 		}
 		for _, s := range listOf(described["servers"]) {
-			servers = append(servers, unescape(strings.TrimPrefix(stringOf(objectOf(s)["$ref"]), "#/servers/")))
+			servers = append(servers, candidate{nameOf(s), s})
 		}
 	}
 	if t := stringOf(c.message["contentType"]); t != "" {
@@ -177,7 +164,8 @@ func (d *document) channel(a *arguments) (*channel, error) {
 	if a.Server != nil {
 		variables = a.Server.Variables
 	}
-	if c.address, err = fill(c.address, variables, objectOf(described["parameters"])); err != nil {
+	c.correlation = stringOf(d.follow(c.message["correlationId"])["location"])
+	if c.address, err = d.fill(c.address, variables, d.follow(described["parameters"])); err != nil {
 		return nil, err
 	}
 	c.bindings, c.operation = d.bindings(described, c.server.protocol), d.bindings(operation, c.server.protocol)
@@ -228,23 +216,34 @@ var known = map[string]string{
 
 var securely = map[string]bool{"https": true, "wss": true, "kafka-secure": true, "amqps": true, "mqtts": true, "secure-mqtt": true, "rediss": true, "tls": true, "ssl": true}
 
+// candidate is a server that may be chosen.
+type candidate struct {
+	name      string
+	described any
+}
+
 // server chooses the server (DSL 74): by its name, by the protocol, or the
 // first whose protocol is known.
-func (d *document) server(a *arguments, allowed []string) (server, error) {
-	all := objectOf(d.root["servers"])
+func (d *document) server(a *arguments, allowed []candidate) (server, error) {
+	all := d.part("servers")
 	var variables object
 	if a.Server != nil {
-		if all[a.Server.Name] == nil {
+		named, there := within(allowed, a.Server.Name)
+		if all[a.Server.Name] != nil {
+			named = candidate{a.Server.Name, all[a.Server.Name]}
+		} else if !there {
 			return server{}, d.unknown("server", a.Server.Name, all)
 		}
-		allowed, variables = []string{a.Server.Name}, a.Server.Variables
+		allowed, variables = []candidate{named}, a.Server.Variables
 	}
 	if len(allowed) == 0 {
-		allowed = d.order
+		for _, name := range d.order {
+			allowed = append(allowed, candidate{name, all[name]})
+		}
 	}
 	var seen []string
-	for _, name := range allowed {
-		s := d.follow(all[name])
+	for _, one := range allowed {
+		name, s := one.name, d.follow(one.described)
 		protocol := strings.ToLower(stringOf(s["protocol"]))
 		seen = append(seen, name+" ("+protocol+")")
 		if protocols[known[protocol]].publish == nil || a.Server == nil && a.Protocol != "" && known[protocol] != known[a.Protocol] {
@@ -255,7 +254,7 @@ func (d *document) server(a *arguments, allowed []string) (server, error) {
 		if !d.old {
 			text = stringOf(s["host"]) + stringOf(s["pathname"])
 		}
-		text, err := fill(text, variables, objectOf(s["variables"]))
+		text, err := d.fill(text, variables, d.follow(s["variables"]))
 		if err != nil {
 			return server{}, err
 		}
@@ -288,7 +287,7 @@ func versioned(protocol, version string) string {
 }
 
 // fill puts variables in the place of {name}.
-func fill(text string, given, described object) (string, error) {
+func (d *document) fill(text string, given, described object) (string, error) {
 	var out strings.Builder
 	for {
 		before, rest, ok := strings.Cut(text, "{")
@@ -299,7 +298,7 @@ func fill(text string, given, described object) (string, error) {
 		}
 		v, there := given[name]
 		if !there {
-			v = objectOf(described[name])["default"]
+			v = d.fallback(described[name])
 		}
 		if v == nil {
 			return "", invalid("the variable %q has no value; give it in /server/variables", name)

@@ -170,7 +170,14 @@ func (e *Executor) execute(ctx context.Context, r *executor.Request, a *argument
 	if err != nil {
 		return executor.Result{}, err
 	}
-	d, err := readDocument(source)
+	named, _ := url.Parse(a.Document.Endpoint.URI) // it was read: it is a URL, or a path
+	d, err := readDocument(source, func(u *url.URL) (*outbound.Resource, error) {
+		more := &outbound.ResourceCall{URI: address(u), UserAgent: e.userAgent, Secrets: r.Secrets}
+		if named != nil && origin(u) == origin(named) {
+			more.Authentication = a.Document.Endpoint.Authentication
+		}
+		return e.client.Resource(ctx, more)
+	})
 	if err != nil {
 		return executor.Result{}, err
 	}

@@ -183,7 +183,7 @@ func (l *link) decode(m *message) object {
 
 // correlation is the id where the document says it is, else where the protocol has it.
 func (l *link) correlation(m *message, decoded object) string {
-	location := stringOf(objectOf(l.channel.message["correlationId"])["location"])
+	location := l.channel.correlation
 	if at, pointer, ok := strings.Cut(strings.TrimPrefix(location, "$message."), "#/"); ok {
 		v := decoded["payload"]
 		if at == "header" {
