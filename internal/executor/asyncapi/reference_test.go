@@ -68,10 +68,13 @@ func TestDocumentOfParts(t *testing.T) {
 		t.Fatal(err)
 	}
 	var asked []string
+	far := "" // another server
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, _, _ := r.BasicAuth()
 		asked = append(asked, user+" "+r.URL.Path)
-		text, there := parts(address)[strings.TrimPrefix(r.URL.Path, "/v1/")]
+		all := parts(address)
+		all["far.yaml"] = "asyncapi: 3.0.0\noperations: {talk: {channel: {$ref: '" + far + "/c.json'}}}\n"
+		text, there := all[strings.TrimPrefix(r.URL.Path, "/v1/")]
 		if !there {
 			w.WriteHeader(http.StatusNotFound)
 		}
@@ -105,9 +108,8 @@ func TestDocumentOfParts(t *testing.T) {
 		_, _ = fmt.Fprintf(w, `{"address": "other", "servers": [{"$ref": %q}]}`, web.URL+"/v1/servers/all.json#/main")
 	}))
 	t.Cleanup(other.Close)
-	said["document"] = object{"endpoint": files(t, map[string]string{
-		"api.yaml": "asyncapi: 3.0.0\noperations: {talk: {channel: {$ref: '" + other.URL + "/c.json'}}}\n",
-	})}
+	far = other.URL
+	endpoint["uri"] = web.URL + "/v1/far.yaml"
 	if _, err := newExecutor(t).Execute(t.Context(), request(t, said)); err != nil {
 		t.Fatal(err)
 	}
