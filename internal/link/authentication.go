@@ -4,20 +4,47 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/downbeat-dev/downbeat/internal/bundle"
 	"github.com/downbeat-dev/downbeat/internal/event"
 	"github.com/downbeat-dev/downbeat/internal/expr"
+	"github.com/downbeat-dev/downbeat/internal/outbound"
 	"github.com/downbeat-dev/downbeat/internal/value"
 	"github.com/downbeat-dev/downbeat/internal/workflow"
 )
 
 // authentication is a policy as evaluated.
 type authentication struct {
-	value any    // of outbound; nil: none
-	key   string // tells policies apart, without their secrets; "" for none
+	value   any              // of outbound; nil: none
+	key     string           // tells policies apart, without their secrets; "" for none
+	secrets outbound.Secrets // that it may name
+}
+
+// listed gives the secrets that the definition lists, and no others: who wrote
+// an attached document says where its own documents are, and with what secret.
+type listed struct {
+	def  *workflow.Definition
+	from outbound.Secrets
+}
+
+// Secret returns a listed secret.
+func (l listed) Secret(ctx context.Context, name string) (any, error) {
+	why := ""
+	switch {
+	case !l.def.HasSecret(name):
+		why = "which use.secrets does not list"
+	case l.from == nil:
+		why = "and there are no secrets here"
+	default:
+		return l.from.Secret(ctx, name)
+	}
+	return nil, &event.Problem{
+		Type: event.TypePrefix + event.Forbidden, Status: http.StatusForbidden, Title: "Secret not available",
+		Detail: fmt.Sprintf("its authentication reads the secret %q, %s", name, why),
+	}
 }
 
 // authentication evaluates a policy: written in place, of use.authentications,
@@ -39,10 +66,10 @@ func (s *session) authentication(ctx context.Context, a *workflow.Auth) (*authen
 	if a.Secret == "" {
 		settings = a.With.Any
 	}
-	out := &authentication{key: bundle.Digest(value.JSON(value.Normalize(map[string]any{a.Scheme: settings}))) + " "}
+	out := &authentication{secrets: listed{s.def, s.l.o.Secrets}, key: bundle.Digest(value.JSON(value.Normalize(map[string]any{a.Scheme: settings}))) + " "}
 	if a.Secret == "" {
 		var err error
-		if settings, err = s.evaluate(ctx, settings); err != nil {
+		if settings, err = s.evaluate(ctx, settings, out.secrets); err != nil {
 			return nil, err
 		}
 	}
@@ -51,7 +78,7 @@ func (s *session) authentication(ctx context.Context, a *workflow.Auth) (*authen
 	return out, nil
 }
 
-func (s *session) evaluate(ctx context.Context, settings any) (any, error) {
+func (s *session) evaluate(ctx context.Context, settings any, from outbound.Secrets) (any, error) {
 	t, errs := expr.CompileTemplate(settings, expr.TemplateOptions{Scope: []string{"$secrets"}, Loose: s.def.Evaluate.Loose})
 	if len(errs) > 0 {
 		return nil, &failure{"authentication", "its authentication cannot be evaluated before a run: " + errs[0].Error(), "write it out, read ${ $secrets.name }, or name a secret by use:"}
@@ -64,13 +91,7 @@ func (s *session) evaluate(ctx context.Context, settings any) (any, error) {
 	}
 	secrets := map[string]any{}
 	for _, name := range names {
-		if !s.def.HasSecret(name) {
-			return nil, &failure{"authentication", fmt.Sprintf("its authentication reads the secret %q, which use.secrets does not list", name), ""}
-		}
-		if s.l.o.Secrets == nil {
-			return nil, &failure{"authentication", fmt.Sprintf("its authentication reads the secret %q, and there are no secrets here", name), ""}
-		}
-		v, err := s.l.o.Secrets.Secret(ctx, name)
+		v, err := from.Secret(ctx, name)
 		if p, ok := errors.AsType[*event.Problem](err); ok {
 			return nil, &failure{"authentication", p.Detail, ""}
 		} else if err != nil {

@@ -204,7 +204,7 @@ func (g *repositories) credentials(ctx context.Context, u *url.URL, policy *auth
 		return nil, &failure{"authentication", "an authentication has no effect on " + shown(u.String()), "over ssh the keys of this machine's user are asked"}
 	}
 	if policy.value != nil {
-		header, err := g.l.client.Authorize(ctx, policy.value, g.l.o.Secrets, u)
+		header, err := g.l.client.Authorize(ctx, policy.value, policy.secrets, u)
 		if err != nil {
 			if p, ok := errors.AsType[*event.Problem](err); ok {
 				return nil, &failure{"authentication", p.Detail, ""}

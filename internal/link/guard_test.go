@@ -155,3 +155,35 @@ func TestGitTalks(t *testing.T) {
 		t.Errorf("%d MiB were taken: %s", n, said)
 	}
 }
+
+// DSL 180, D23: a document from elsewhere gets no secret that the workflow does
+// not list, however it asks.
+func TestUnlistedSecrets(t *testing.T) {
+	t.Parallel()
+	var got atomic.Value
+	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if a := r.Header.Get("Authorization"); a != "" {
+			got.Store(a)
+		}
+		if r.URL.Path == "/schema.json" {
+			_, _ = w.Write([]byte(`{"type": "object"}`))
+			return
+		}
+		_, _ = fmt.Fprintf(w, "input: {schema: {resource: {endpoint: {uri: 'http://%s/schema.json', authentication: %s}}}}\nset: {x: 1}\n", r.Host, r.URL.Query().Get("auth"))
+	})
+	l := linker(t, link.Options{Secrets: secret.NewResolver(secret.Map{"token": "t0k", "other": "0ther"})})
+	for auth, want := range map[string]string{
+		"{bearer: {use: other}}":                             `its authentication reads the secret "other", which use.secrets does not list`,
+		"{bearer: {token: '${ $secrets.other }'}}":           `its authentication reads the secret "other", which use.secrets does not list`,
+		"{basic: {use: other}}":                              "use.secrets does not list",
+		"{bearer: {token: '${ $secrets[\"o\"+\"ther\"] }'}}": "",
+	} {
+		_, said := linked(t, l, "", head+"use: {secrets: [token]}\ndo: [{a: {call: '"+url+"/f.yaml?auth="+strings.NewReplacer(" ", "%20", "+", "%2B", "'", "%27", "{", "%7B", "}", "%7D", `"`, "%22").Replace(auth)+"'}}]\n")
+		if !strings.Contains(said, want) {
+			t.Errorf("%s: %s", auth, said)
+		}
+	}
+	if a, _ := got.Load().(string); strings.Contains(a, "0ther") || strings.Contains(a, "MHRoZXI") {
+		t.Errorf("the server got %s", a)
+	}
+}

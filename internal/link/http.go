@@ -20,7 +20,7 @@ func (l *Linker) get(ctx context.Context, kind, uri string, policy *authenticati
 	var first error
 	for _, candidate := range rawURIs(kind, uri) {
 		r, err := l.client.Resource(ctx, &outbound.ResourceCall{
-			URI: candidate, Authentication: policy.value, Secrets: l.o.Secrets, UserAgent: l.o.UserAgent,
+			URI: candidate, Authentication: policy.value, Secrets: policy.secrets, UserAgent: l.o.UserAgent,
 		})
 		if err == nil {
 			return document{content: r.Bytes, uri: shown(candidate)}, nil
