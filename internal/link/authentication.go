@@ -32,7 +32,7 @@ type listed struct {
 
 // Secret returns a listed secret.
 func (l listed) Secret(ctx context.Context, name string) (any, error) {
-	why := ""
+	var why string
 	switch {
 	case !l.def.HasSecret(name):
 		why = "which use.secrets does not list"
