@@ -2,12 +2,17 @@ package conformance_test
 
 import (
 	"encoding/json"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // readmeShows compares the JSON block of an example's README with what it gives.
@@ -134,4 +139,48 @@ func TestOrderFlow(t *testing.T) {
 		time.Sleep(25 * time.Millisecond)
 	}
 	same(t, effects(t, url), once...)
+}
+
+// DSL 77: killed while it receives. The run that goes on gets what the dead one
+// had and does not wait until the broker has given that up.
+func TestOrderFlowKilledWhileReceiving(t *testing.T) {
+	t.Parallel()
+	url := standIn(t, "order-flow/services", "-addr", "127.0.0.1:0", "-kafka", "0")
+	e := orderFlow(url)
+	e.args = append(e.args, "--set", "patience=PT4S")
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokerOf(t, url)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	consuming := func() bool {
+		ask := kmsg.NewPtrDescribeGroupsRequest()
+		ask.Groups = []string{"order-flow"}
+		answer, err := ask.RequestWith(t.Context(), client)
+		return err == nil && len(answer.Groups) == 1 && answer.Groups[0].State == "Stable" && len(answer.Groups[0].Members) == 1
+	}
+	begun := time.Now()
+	if got := e.killedWhen(t, t.TempDir(), consuming); got != e.want {
+		t.Errorf("got  %s\nwant %s", got, e.want)
+	}
+	if took := time.Since(begun); took > 25*time.Second { // the session of the dead alone was 45
+		t.Errorf("it took %s", took)
+	}
+}
+
+// brokerOf is the address of the broker, as the document of the stand-in says.
+func brokerOf(t *testing.T, url string) string {
+	t.Helper()
+	resp, err := http.Get(url + "/asyncapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	document, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(document), "broker: {default: '")
+	address, _, _ := strings.Cut(rest, "'")
+	return address
 }
