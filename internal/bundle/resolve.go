@@ -48,10 +48,13 @@ func Relative(uri string) bool {
 
 // filePath is the path that a file: URI or a URI without a scheme names.
 func filePath(uri string) (p string, local bool, err error) {
-	if m := scheme.FindStringSubmatch(uri); m != nil && !strings.EqualFold(m[1], "file") {
-		return "", false, nil
+	p = uri
+	if m := scheme.FindStringSubmatch(uri); m != nil {
+		if !strings.EqualFold(m[1], "file") {
+			return "", false, nil
+		}
+		p = uri[len(m[0]):]
 	}
-	p = strings.TrimPrefix(uri, "file:")
 	if rest, ok := strings.CutPrefix(p, "//"); ok && p != uri {
 		host, tail, _ := strings.Cut(rest, "/")
 		switch host {
@@ -77,6 +80,7 @@ func Resolve(base, ref string) (string, error) {
 	remote := base != "" && !strings.HasPrefix(base, "file:")
 	if !local {
 		name := strings.ToLower(scheme.FindStringSubmatch(ref)[1])
+		ref = name + ref[len(name):]
 		switch name {
 		case "http", "https", "git+https", "git+http", "git+ssh":
 			return ref, nil
