@@ -98,16 +98,14 @@ func (c *checker) functionInput(k *workflow.Call, f Function) {
 	if k.With.Kind != workflow.MapValue && !constant(&k.With) {
 		return
 	}
-	compiled, err := schema.Compile(OrExpressions(f.Input))
-	if err != nil {
-		return // not the author's mistake
-	}
-	var invalid *schema.Invalid
-	if !errors.As(compiled.Validate(k.With.Any), &invalid) {
-		return
+	all := problems(OrExpressions(f.Input), k)
+	// Simpler words: the problems of the schema without expressions, where no expression stands.
+	plain := slices.DeleteFunc(problems(f.Input, k), func(p schema.Problem) bool { return !constant(valueAt(&k.With, p.Pointer)) })
+	if len(all) > 0 && len(plain) > 0 {
+		all = plain
 	}
 	props, _ := s["properties"].(map[string]any)
-	for _, p := range c.plainly(k, f, invalid.Problems) {
+	for _, p := range all {
 		top, _, _ := strings.Cut(strings.TrimPrefix(p.Pointer, "/"), "/")
 		if named && props[top] == nil {
 			continue // said by its name
@@ -129,43 +127,32 @@ func (c *checker) bodyInput(k *workflow.Call, f *workflow.Task) {
 	c.functionInput(&called, Function{Name: f.Name, Input: f.Input.Schema.Document.Any})
 }
 
-// plainly finds simpler words for problems: those of the schema without
-// expressions, where no expression stands.
-func (c *checker) plainly(k *workflow.Call, f Function, problems []schema.Problem) []schema.Problem {
-	compiled, err := schema.Compile(f.Input)
-	if err != nil {
-		return problems
-	}
+// problems are what a schema says of the arguments; a schema that does not
+// compile is not the author's mistake.
+func problems(input any, k *workflow.Call) []schema.Problem {
+	compiled, err := schema.Compile(input)
 	var invalid *schema.Invalid
-	if !errors.As(compiled.Validate(k.With.Any), &invalid) {
-		return problems
+	if err != nil || !errors.As(compiled.Validate(k.With.Any), &invalid) {
+		return nil
 	}
-	var plain []schema.Problem
-	for _, p := range invalid.Problems {
-		if constant(valueAt(&k.With, p.Pointer)) {
-			plain = append(plain, p)
-		}
-	}
-	if len(plain) == 0 {
-		return problems
-	}
-	return plain
+	return invalid.Problems
 }
 
 // argumentNames reports arguments that are missing or unknown.
 func (c *checker) argumentNames(k *workflow.Call, name string, s map[string]any) bool {
 	wrong := false
 	required, _ := s["required"].([]any)
+	props, _ := s["properties"].(map[string]any)
 	for _, r := range required {
 		if arg, ok := r.(string); ok && k.With.Field(arg) == nil {
-			c.report(workflow.Finding{
-				Pos: k.With.Pos, Rule: "call/arguments", DSL: "DSL 84", Message: fmt.Sprintf("the arguments of %s lack %q", name, arg),
-				Allowed: instead(k, arg, s),
-			})
+			message := fmt.Sprintf("the arguments of %s lack %q", name, arg)
+			if near := source.Nearest(arg, k.With.Keys); near != "" && props[near] == nil && s["additionalProperties"] != false {
+				message += fmt.Sprintf(", but have %q", near) // no other finding names it
+			}
+			c.fail(k.With.Pos, "call/arguments", "DSL 84", message, "")
 			wrong = true
 		}
 	}
-	props, _ := s["properties"].(map[string]any)
 	if s["additionalProperties"] != false || props == nil {
 		return wrong
 	}
@@ -181,18 +168,6 @@ func (c *checker) argumentNames(k *workflow.Call, name string, s map[string]any)
 		}
 	}
 	return wrong
-}
-
-// instead names the argument that was probably meant to be the missing one,
-// where the function lets any argument pass, so that nothing else would.
-func instead(k *workflow.Call, missing string, s map[string]any) string {
-	props, _ := s["properties"].(map[string]any)
-	for _, arg := range k.With.Keys {
-		if _, known := props[arg]; !known && s["additionalProperties"] != false && source.Nearest(arg, []string{missing}) != "" {
-			return fmt.Sprintf("did you mean it by %s?", source.Quote(arg))
-		}
-	}
-	return ""
 }
 
 func matchesAny(patterns map[string]any, name string) bool {

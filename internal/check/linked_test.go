@@ -115,7 +115,7 @@ do:
   - b: {call: price, with: {rate: 1}}
 `
 	got := linked(src, nil, false)
-	for _, want := range []string{`lack "net"; did you mean it by "nett"? (`, `lack "net" (`} {
+	for _, want := range []string{`lack "net", but have "nett" (`, `lack "net" (`} {
 		if strings.Count(got, want) != 1 {
 			t.Errorf("no finding with %s in\n%s", want, got)
 		}

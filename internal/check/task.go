@@ -2,7 +2,6 @@ package check
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/downbeat-dev/downbeat/internal/expr"
@@ -227,6 +226,8 @@ func constant(v *workflow.Value) bool {
 	return !ok || !expr.IsWrapped(s) && !expr.HasInterpolation(s)
 }
 
+var attributes = []string{"id", "source", "type", "time", "subject", "datacontenttype", "dataschema", "data", "specversion"}
+
 // strategy checks the filters and the end of an event consumption strategy.
 // inner has the variables of the foreach too.
 func (c *checker) strategy(s *workflow.Strategy, site workflow.Site, vars, inner []string) {
@@ -238,7 +239,11 @@ func (c *checker) strategy(s *workflow.Strategy, site workflow.Site, vars, inner
 	for i := range s.Filters {
 		f := &s.Filters[i]
 		c.template(&f.With, site, vars, templateOptions{})
-		c.attributes(&f.With)
+		for i, name := range f.With.Keys { // an extension may have any name, so a run would wait without end
+			if near := source.Nearest(name, attributes); near != "" && near != name {
+				c.warn(f.With.Fields[i].Pos, "event/attribute", "DSL 126", fmt.Sprintf("%q is no attribute of the standard", name), fmt.Sprintf("did you mean %q? An extension of this name passes too", near))
+			}
+		}
 		for _, k := range f.Correlate {
 			c.expr(&k.From, site, vars, false)
 			c.template(k.Expect, site, vars, templateOptions{lint: true})
@@ -246,20 +251,6 @@ func (c *checker) strategy(s *workflow.Strategy, site workflow.Site, vars, inner
 	}
 	if s.UntilStrategy != nil {
 		c.strategy(s.UntilStrategy, site, vars, inner)
-	}
-}
-
-// attributes warns of names in a filter that are nearly those of the standard:
-// any name may be an extension's, so a run would wait for it without end.
-func (c *checker) attributes(with *workflow.Value) {
-	known := []string{"id", "source", "type", "time", "subject", "datacontenttype", "dataschema", "data", "specversion"}
-	for i, name := range with.Keys {
-		if near := source.Nearest(name, known); near != "" && !slices.Contains(known, name) {
-			c.report(workflow.Finding{
-				Pos: with.Fields[i].Pos, Severity: workflow.SeverityWarning, Rule: "event/attribute", DSL: "DSL 126", Suggestion: near,
-				Message: "the filter wants events with the attribute " + source.Quote(name), Allowed: "an extension of this name passes too",
-			})
-		}
 	}
 }
 

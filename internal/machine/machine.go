@@ -34,7 +34,7 @@ type Machine struct {
 	sliceTasks int
 	sliceLimit int // sliceTasks, but for tests
 	ev         evaluator
-	step       *Step
+	step       Step
 	hook       Hook // looks on at a replay
 }
 
@@ -44,11 +44,6 @@ func New(p *program.Program) *Machine {
 	m.ev.init(m)
 	return m
 }
-
-// ShareStep makes the machine report its steps in s, which machines that are
-// applied one after another by one goroutine can share: the slices of a step
-// then grow once for all runs of a host.
-func (m *Machine) ShareStep(s *Step) { m.step = s }
 
 // Errors of Apply: the host did what it must not.
 var (
@@ -413,9 +408,6 @@ func (m *Machine) Result() (event.Status, value.Raw, *event.Problem) {
 }
 
 func (m *Machine) reset() {
-	if m.step == nil {
-		m.step = &Step{}
-	}
 	m.step.Commands = m.step.Commands[:0]
 	m.step.Transitions = m.step.Transitions[:0]
 	m.step.Stopped = m.step.Stopped[:0]
@@ -426,7 +418,7 @@ func (m *Machine) done() *Step {
 	m.step.More, m.step.Hash = m.r.More, m.r.Hash
 	m.step.Stopped = append(m.step.Stopped, m.ev.Now...)
 	m.ev.Now = m.ev.Now[:0]
-	return m.step
+	return &m.step
 }
 
 // Replay makes the machine that has taken all of these events.

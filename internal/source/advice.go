@@ -54,20 +54,7 @@ func offending(src []byte, line int, msg string) int {
 	}
 	lines := bytes.SplitAfter(src, []byte("\n"))
 	return 1 + sort.Search(len(lines)-1, func(last int) bool {
-		return strings.HasSuffix(mistake(bytes.Join(lines[:last+1], nil)), msg)
+		err := yaml.Unmarshal(bytes.Join(lines[:last+1], nil), new(yaml.Node))
+		return err != nil && strings.HasSuffix(err.Error(), msg)
 	})
-}
-
-// mistake is what the module says of text, "" when it can be read.
-func mistake(text []byte) (said string) {
-	defer func() {
-		if recover() != nil { // the parser is not ours
-			said = ""
-		}
-	}()
-	var doc yaml.Node
-	if err := yaml.Unmarshal(text, &doc); err != nil {
-		return err.Error()
-	}
-	return ""
 }

@@ -1,6 +1,9 @@
 package source
 
-import "strings"
+import (
+	"regexp"
+	"strings"
+)
 
 // IsWrapped reports whether the whole of s is one ${ expression }.
 func IsWrapped(s string) bool {
@@ -9,18 +12,6 @@ func IsWrapped(s string) bool {
 }
 
 // IsDynamic reports whether evaluating s gives something else than s.
-func IsDynamic(s string) bool {
-	if IsWrapped(s) {
-		return true
-	}
-	for rest := s; ; {
-		_, after, found := strings.Cut(rest, "${")
-		if !found {
-			return false
-		}
-		if after != "" && strings.ContainsRune(" \t\r\n", rune(after[0])) && strings.Contains(after, "}") {
-			return true
-		}
-		rest = after
-	}
-}
+func IsDynamic(s string) bool { return IsWrapped(s) || interpolated.MatchString(s) }
+
+var interpolated = regexp.MustCompile(`(?s)\$\{[ \t\r\n].*\}`)
