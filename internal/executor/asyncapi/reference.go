@@ -2,6 +2,7 @@ package asyncapi
 
 import (
 	"errors"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -107,8 +108,11 @@ func (d *document) at(ref reference) any {
 				continue
 			}
 		}
-		if v = objectOf(v)[token]; v == nil {
-			d.fail(invalid("the document %s refers to %q, where there is nothing", shown(ref.base), ref.text))
+		there := objectOf(v)
+		if v = there[token]; v == nil {
+			names := slices.Sorted(maps.Keys(there))
+			d.fail(invalid("the document %s refers to %q, where there is nothing; instead of %q there is [%s]",
+				shown(ref.base), ref.text, token, strings.Join(names[:min(len(names), 20)], ", ")))
 			return nil
 		}
 	}

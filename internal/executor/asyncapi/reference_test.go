@@ -143,7 +143,7 @@ func TestReferencesThatLeadNowhere(t *testing.T) {
 		says      string
 	}{
 		"no file":       {api("no.yaml"), 400, `api.yaml refers to "no.yaml": there is no file `},
-		"nothing there": {api("#/components/operations/talk"), 400, `api.yaml refers to "#/components/operations/talk", where there is nothing`},
+		"nothing there": {api("#/components/operations/talk"), 400, `api.yaml refers to "#/components/operations/talk", where there is nothing; instead of "components" there is [asyncapi, more, operations]`},
 		"itself":        {api("#/operations/talk"), 400, "a reference that leads to itself"},
 		"no uri":        {api("%zz"), 400, `refers to "%zz", which is no URI`},
 		"mail":          {api("mailto:ann@example.com"), 400, "it may refer to files and to what is under http and https"},
