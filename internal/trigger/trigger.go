@@ -137,7 +137,8 @@ func nameOf(def *workflow.Definition) string {
 	return def.Document.Namespace + "/" + def.Document.Name
 }
 
-// Start begins to start runs.
+// Start begins to start runs. Cloud events that are accepted after it returns
+// count, also for a schedule that is new.
 func (t *Trigger) Start(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -148,6 +149,11 @@ func (t *Trigger) Start(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
 	t.watching, t.leave = context.WithCancelCause(ctx)
 	ctx, t.stop = context.WithCancelCause(ctx)
+	for _, s := range t.events {
+		if err := s.read(ctx); err != nil {
+			s.ready = false // its driver tries again, and says so
+		}
+	}
 	for _, s := range t.all {
 		t.drivers.Go(func() { t.drive(ctx, s) })
 	}

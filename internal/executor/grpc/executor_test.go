@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -453,6 +454,23 @@ func TestReflectionIsAskedAgain(t *testing.T) {
 	_, err := s.call(t, arguments)
 	if p := executortest.CheckProblem(t, err); p.Status != 501 || s.asked.Load() != 2 {
 		t.Errorf("got %v after asking %d times", p, s.asked.Load())
+	}
+}
+
+// DSL 67: whoever names a service that is not there learns which there are.
+func TestServicesAreNamed(t *testing.T) {
+	for _, version := range []string{"v1", "v1alpha"} {
+		s := setup(t, options{reflection: version})
+		for _, name := range []string{"shop.v1.Inventroy", "Inventroy"} {
+			arguments := s.arguments("Get", object{"sku": "a"})
+			delete(arguments, "proto")
+			arguments["service"].(object)["name"] = name
+			_, err := s.call(t, arguments)
+			p := executortest.CheckProblem(t, err)
+			if want := fmt.Sprintf("the server has no service %q; it has [", name); p.Status != 400 || !strings.Contains(p.Detail, want) || !strings.Contains(p.Detail, "shop.v1.Inventory") {
+				t.Errorf("%s: got %v; want %s", version, p, want)
+			}
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc"
@@ -83,6 +84,12 @@ func (c *connection) ask(ctx context.Context, md metadata.MD, method, service st
 		return types{}, err
 	}
 	if err := q.fetch(&reflection.ServerReflectionRequest{MessageRequest: &reflection.ServerReflectionRequest_FileContainingSymbol{FileContainingSymbol: name}}, name); err != nil {
+		if p, ok := errors.AsType[*event.Problem](err); !ok || p.Type != event.TypePrefix+event.Configuration {
+			return types{}, err
+		}
+		if known, listErr := q.services(); listErr == nil && !slices.Contains(known, name) {
+			return types{}, invalid("the server has no service %q; it has [%s]", name, head(strings.Join(known, ", ")))
+		}
 		return types{}, err
 	}
 	for missing := q.missing(); missing != ""; missing = q.missing() {
@@ -116,18 +123,17 @@ func (q *questions) fullName(service string) (string, error) {
 	if strings.Contains(service, ".") {
 		return service, nil
 	}
-	answer, err := q.ask(&reflection.ServerReflectionRequest{MessageRequest: &reflection.ServerReflectionRequest_ListServices{ListServices: "*"}})
+	known, err := q.services()
 	if err != nil {
 		return "", err
 	}
-	var found, known []string
-	for _, s := range answer.GetListServicesResponse().GetService() {
-		known = append(known, s.GetName())
-		if s.GetName() == service {
+	var found []string
+	for _, name := range known {
+		if name == service {
 			return service, nil
 		}
-		if strings.HasSuffix(s.GetName(), "."+service) {
-			found = append(found, s.GetName())
+		if strings.HasSuffix(name, "."+service) {
+			found = append(found, name)
 		}
 	}
 	switch len(found) {
@@ -137,6 +143,18 @@ func (q *questions) fullName(service string) (string, error) {
 		return found[0], nil
 	}
 	return "", invalid("the server has more than one service %q: [%s]; give it with its package", service, strings.Join(found, ", "))
+}
+
+// services are those that the server has.
+func (q *questions) services() (names []string, err error) {
+	answer, err := q.ask(&reflection.ServerReflectionRequest{MessageRequest: &reflection.ServerReflectionRequest_ListServices{ListServices: "*"}})
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range answer.GetListServicesResponse().GetService() {
+		names = append(names, s.GetName())
+	}
+	return names, nil
 }
 
 // fetch takes the files of an answer.
