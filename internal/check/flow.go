@@ -143,21 +143,21 @@ func (c *checker) endless(l workflow.TaskList, steps []step, reached []bool) {
 func wayOut(steps []step) []bool {
 	before := make([][]int, len(steps))
 	out := make([]bool, len(steps))
-	var todo []int
+	var open []int
 	for i, s := range steps {
 		for _, j := range s.next {
 			before[j] = append(before[j], i)
 		}
 		if s.leave {
-			todo = append(todo, i)
+			open = append(open, i)
 		}
 	}
-	for len(todo) > 0 {
-		k := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
+	for len(open) > 0 {
+		k := open[len(open)-1]
+		open = open[:len(open)-1]
 		if !out[k] {
 			out[k] = true
-			todo = append(todo, before[k]...)
+			open = append(open, before[k]...)
 		}
 	}
 	return out
@@ -166,13 +166,13 @@ func wayOut(steps []step) []bool {
 // around is every task that can follow i, and i.
 func around(steps []step, i int) []bool {
 	seen := make([]bool, len(steps))
-	todo := []int{i}
-	for len(todo) > 0 {
-		k := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
+	open := []int{i}
+	for len(open) > 0 {
+		k := open[len(open)-1]
+		open = open[:len(open)-1]
 		if !seen[k] {
 			seen[k] = true
-			todo = append(todo, steps[k].next...)
+			open = append(open, steps[k].next...)
 		}
 	}
 	return seen

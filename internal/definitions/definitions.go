@@ -170,15 +170,15 @@ func (d *Cache) Read(ctx context.Context, digest string) (*Definition, error) {
 }
 
 // Closure resolves every workflow that a run of def can start, directly or
-// through its children, so that the run records what each name stands for now.
+// through its children, so that the run records what each name meant when it began.
 func (d *Cache) Closure(ctx context.Context, root *Definition) ([]event.Named, []*Definition, error) {
 	var names []event.Named
 	var defs []*Definition
 	seen := map[string]bool{}
-	todo := []*Definition{root}
-	for len(todo) > 0 {
-		c := todo[0]
-		todo = todo[1:]
+	open := []*Definition{root}
+	for len(open) > 0 {
+		c := open[0]
+		open = open[1:]
 		for _, name := range c.Children {
 			if seen[name] {
 				continue
@@ -191,7 +191,7 @@ func (d *Cache) Closure(ctx context.Context, root *Definition) ([]event.Named, [
 			names = append(names, event.Named{Name: name, ID: child.ID, Digest: child.Digest})
 			if child != root && !slices.Contains(defs, child) {
 				defs = append(defs, child)
-				todo = append(todo, child)
+				open = append(open, child)
 			}
 		}
 	}

@@ -141,15 +141,15 @@ func BenchmarkThreeSteps(b *testing.B) {
 	def := define(b, threeSteps)
 	b.ReportAllocs()
 	var wg sync.WaitGroup
-	todo := make(chan struct{}, b.N)
+	jobs := make(chan struct{}, b.N)
 	for range b.N {
-		todo <- struct{}{}
+		jobs <- struct{}{}
 	}
-	close(todo)
+	close(jobs)
 	b.ResetTimer()
 	for range 256 {
 		wg.Go(func() {
-			for range todo {
+			for range jobs {
 				if _, err := e.Run(b.Context(), engine.StartRequest{Definition: def, Input: input(`{"x":1}`)}); err != nil {
 					b.Error(err)
 				}

@@ -5,11 +5,11 @@ import "sync"
 // Crew is a few goroutines that do what they are given, in the order in which
 // it comes: for work that blocks and must not hold up who asks for it.
 type Crew struct {
-	mu   sync.Mutex
-	cond sync.Cond
-	todo []func()
-	over bool
-	all  sync.WaitGroup
+	mu    sync.Mutex
+	cond  sync.Cond
+	queue []func()
+	over  bool
+	all   sync.WaitGroup
 }
 
 // NewCrew returns a crew of n, at work until Halt.
@@ -26,7 +26,7 @@ func NewCrew(n int) *Crew {
 func (c *Crew) Do(f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.todo = append(c.todo, f)
+	c.queue = append(c.queue, f)
 	c.cond.Signal()
 }
 
@@ -42,17 +42,17 @@ func (c *Crew) Halt() {
 func (c *Crew) work() {
 	for {
 		c.mu.Lock()
-		for len(c.todo) == 0 && !c.over {
+		for len(c.queue) == 0 && !c.over {
 			c.cond.Wait()
 		}
 		if c.over {
 			c.mu.Unlock()
 			return
 		}
-		f := c.todo[0]
-		c.todo[0] = nil
-		if c.todo = c.todo[1:]; len(c.todo) == 0 {
-			c.todo = nil
+		f := c.queue[0]
+		c.queue[0] = nil
+		if c.queue = c.queue[1:]; len(c.queue) == 0 {
+			c.queue = nil
 		}
 		c.mu.Unlock()
 		f()
